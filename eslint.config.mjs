@@ -1,0 +1,25 @@
+import eslint from '@eslint/js';
+import tseslint from 'typescript-eslint';
+
+export default tseslint.config(
+  { ignores: ['dist/', 'node_modules/', 'coverage/', 'test/arch/fixtures/', '**/*.mjs', '**/*.cjs', '.tmp/'] },
+  eslint.configs.recommended,
+  ...tseslint.configs.strictTypeChecked,
+  {
+    languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },
+    rules: {
+      '@typescript-eslint/switch-exhaustiveness-check': 'error',
+      '@typescript-eslint/consistent-type-imports': ['error', { fixStyle: 'inline-type-imports' }],
+      '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true, allowBoolean: true }],
+      // Nest modules and ports used as injection tokens are classes without members by design.
+      '@typescript-eslint/no-extraneous-class': 'off',
+      'no-console': 'error',
+      eqeqeq: 'error',
+    },
+  },
+  // Nest reads constructor types at run time: a type-only import of an injected class would erase its token.
+  {
+    files: ['**/*.{handler,controller,service,module}.ts'],
+    rules: { '@typescript-eslint/consistent-type-imports': 'off' },
+  },
+);

@@ -1,0 +1,15 @@
+import { createHash } from 'node:crypto';
+import { v5 } from 'uuid';
+import { uuidv7 } from 'uuidv7';
+
+const NAMESPACE = '7b0c5ad6-3f0e-5a3e-9d0e-5f2d1c7a9b11';
+
+/** A new id that sorts by time (UUID version 7). */
+export const newId = (): string => uuidv7();
+
+/** The same parts give the same id, for ever (UUID version 5). Parts are length-prefixed, so `a,bc` is not `ab,c`. */
+export const idFrom = (...parts: readonly string[]): string =>
+  v5(parts.map((part) => `${String(part.length)}:${part}`).join(''), NAMESPACE);
+
+/** Hex SHA-256 of a text. */
+export const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex');

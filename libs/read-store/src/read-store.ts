@@ -1,0 +1,79 @@
+import type { Position } from '#libs/kernel';
+
+export type Scalar = string | number;
+
+/** A value that queries filter or sort by, computed from the document when it is written. */
+export interface FieldSpec<Doc> {
+  /** `text` and `number` compare by value (text by its bytes); `tags` is a set of strings for the operator `has`. */
+  readonly type: 'text' | 'number' | 'tags';
+  readonly of: (doc: Doc) => Scalar | readonly string[] | null;
+}
+
+/** The shape of one view in the store. A new `version` is a new, empty place beside the old one. */
+export interface ViewSpec<Doc> {
+  readonly name: string;
+  readonly version: number;
+  readonly fields: Readonly<Record<string, FieldSpec<Doc>>>;
+  /** Each a list of field names (`id` may be one), in the order of the index. */
+  readonly indexes: readonly (readonly string[])[];
+}
+
+/** A document with its key and the position of the last event in it. */
+export interface Stored<Doc> {
+  readonly id: string;
+  readonly position: Position;
+  readonly doc: Doc;
+}
+
+/** All conditions hold together. `contains` and `startsWith` are exact about case: fold on both sides. */
+export type Condition =
+  | { readonly field: string; readonly op: 'eq' | 'gt' | 'gte' | 'lt' | 'lte'; readonly value: Scalar }
+  | { readonly field: string; readonly op: 'in'; readonly value: readonly Scalar[] }
+  | { readonly field: string; readonly op: 'startsWith' | 'contains' | 'has'; readonly value: string };
+
+export interface Query {
+  readonly where: readonly Condition[];
+  /** Fields to sort by, all in one direction; `id` is added last as the tie-breaker. Default: by `id`. */
+  readonly orderBy?: readonly string[];
+  readonly descending?: boolean;
+  /** Keyset: continue after the document with these values of `orderBy` and `id` (as {@link Page.next} gave them). */
+  readonly after?: readonly Scalar[];
+  readonly limit: number;
+}
+
+export interface Page<Doc> {
+  readonly items: readonly Stored<Doc>[];
+  /** Where the next page begins; undefined when there is none. */
+  readonly next?: readonly Scalar[];
+}
+
+/**
+ * The port to the read models. Documents are JSON, keyed by id, replaced whole. Nothing but a projector writes.
+ * Every adapter passes `describeReadStoreContract`.
+ */
+export abstract class ReadStore {
+  /** Makes the place for a view if it is not there. Idempotent. Must be called before any other use of the view. */
+  abstract prepare(view: ViewSpec<never>): Promise<void>;
+
+  /** The documents that exist among these ids, in no order. */
+  abstract getMany<Doc>(view: ViewSpec<Doc>, ids: readonly string[]): Promise<Stored<Doc>[]>;
+
+  /**
+   * Writes documents and moves the checkpoint as one: after a crash either both are there or the same events are
+   * projected again. A document is replaced only by a later position, and the checkpoint never goes back.
+   */
+  abstract commit<Doc>(
+    view: ViewSpec<Doc>,
+    documents: readonly Stored<Doc>[],
+    checkpoint: Position,
+  ): Promise<void>;
+
+  /** How far the view has come; `START` at first. */
+  abstract checkpoint(view: ViewSpec<never>): Promise<Position>;
+
+  abstract find<Doc>(view: ViewSpec<Doc>, query: Query): Promise<Page<Doc>>;
+
+  abstract count<Doc>(view: ViewSpec<Doc>, where: readonly Condition[]): Promise<number>;
+
+  abstract close(): Promise<void>;
+}
