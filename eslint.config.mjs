@@ -2,7 +2,9 @@ import eslint from '@eslint/js';
 import tseslint from 'typescript-eslint';
 
 export default tseslint.config(
-  { ignores: ['dist/', 'node_modules/', 'coverage/', 'test/arch/fixtures/', '**/*.mjs', '**/*.cjs', '.tmp/'] },
+  {
+    ignores: ['dist/', 'node_modules/', 'coverage/', 'test/arch/fixtures/', '**/*.mjs', '**/*.cjs', '.tmp/'],
+  },
   eslint.configs.recommended,
   ...tseslint.configs.strictTypeChecked,
   {
@@ -10,7 +12,10 @@ export default tseslint.config(
     rules: {
       '@typescript-eslint/switch-exhaustiveness-check': 'error',
       '@typescript-eslint/consistent-type-imports': ['error', { fixStyle: 'inline-type-imports' }],
-      '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true, allowBoolean: true }],
+      '@typescript-eslint/restrict-template-expressions': [
+        'error',
+        { allowNumber: true, allowBoolean: true },
+      ],
       // Nest modules and ports used as injection tokens are classes without members by design.
       '@typescript-eslint/no-extraneous-class': 'off',
       'no-console': 'error',

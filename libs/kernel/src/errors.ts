@@ -36,7 +36,9 @@ export class ClawbackError extends Error {
 
 /** Input that is wrong, field by field. */
 export const invalidInput = (problems: readonly FieldProblem[], code = 'invalidInput'): ClawbackError =>
-  new ClawbackError('invalid', code, problems.map((p) => `${p.field}: ${p.problem}`).join('; '), { errors: problems });
+  new ClawbackError('invalid', code, problems.map((p) => `${p.field}: ${p.problem}`).join('; '), {
+    errors: problems,
+  });
 
 /** Recognises our errors by shape, so that two copies of this module still agree. */
 export const isClawbackError = (error: unknown): error is ClawbackError =>

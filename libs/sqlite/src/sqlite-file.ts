@@ -1,0 +1,150 @@
+import { mkdirSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { DatabaseSync } from '@photostructure/sqlite';
+
+type Database = InstanceType<typeof DatabaseSync>;
+type Statement = ReturnType<Database['prepare']>;
+
+export type SqlValue = string | number | bigint | Uint8Array | null;
+export type SqlRow = Record<string, SqlValue>;
+
+export interface SqliteOptions {
+  /**
+   * `full`: a commit is on the disk before it returns. `normal`: a power loss may roll back the last commits, a killed
+   * process loses nothing; only for data that can be derived again.
+   */
+  readonly durability: 'full' | 'normal';
+}
+
+/**
+ * One SQLite file in WAL mode: prepared statements kept by their text, values bound through one check, work grouped
+ * into few commits. The driver is synchronous; keep a transaction to a few hundred rows.
+ */
+export class SqliteFile {
+  private readonly db: Database;
+  private readonly statements = new Map<string, Statement>();
+  private waiting: { run: () => () => void; reject: (error: Error) => void }[] = [];
+
+  constructor(
+    readonly path: string,
+    options: SqliteOptions,
+  ) {
+    mkdirSync(dirname(path), { recursive: true });
+    this.db = new DatabaseSync(path, { timeout: 5000 });
+    this.db.exec('PRAGMA journal_mode = WAL');
+    // After journal_mode: the driver is built to fall back to NORMAL in WAL mode.
+    this.db.exec(`PRAGMA synchronous = ${options.durability.toUpperCase()}`);
+    this.db.exec(
+      'PRAGMA cache_size = -65536; PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = 4000; PRAGMA foreign_keys = ON',
+    );
+  }
+
+  get isOpen(): boolean {
+    return this.db.isOpen;
+  }
+
+  /** Runs one or more statements without values, for instance a schema. */
+  exec(sql: string): void {
+    this.db.exec(sql);
+  }
+
+  /** @returns how many rows changed. */
+  run(sql: string, ...values: readonly SqlValue[]): number {
+    return this.statement(sql).run(...values.map(bindable)).changes;
+  }
+
+  get(sql: string, ...values: readonly SqlValue[]): SqlRow | undefined {
+    return this.statement(sql).get(...values.map(bindable)) as SqlRow | undefined;
+  }
+
+  all(sql: string, ...values: readonly SqlValue[]): SqlRow[] {
+    return this.statement(sql).all(...values.map(bindable)) as SqlRow[];
+  }
+
+  /** Runs `work` in one transaction that takes the write lock at once; rolls back when it throws. Not reentrant. */
+  transaction<T>(work: () => T): T {
+    this.db.exec('BEGIN IMMEDIATE');
+    try {
+      const result = work();
+      this.db.exec('COMMIT');
+      return result;
+    } catch (error) {
+      if (this.db.isTransaction) this.db.exec('ROLLBACK');
+      throw error;
+    }
+  }
+
+  /**
+   * Group commit: the `work` of all callers in one turn of the event loop shares one transaction and so one sync to the
+   * disk. Resolves after the commit. When one `work` throws, its own changes are undone (savepoint) and its caller is
+   * told; when the commit fails, nothing is kept and all are told.
+   */
+  grouped<T>(work: () => T): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      const run = (): (() => void) => {
+        this.db.exec('SAVEPOINT member');
+        try {
+          const result = work();
+          this.db.exec('RELEASE member');
+          return () => {
+            resolve(result);
+          };
+        } catch (error) {
+          // A full disk ends the whole transaction by itself; then the commit below fails for all.
+          if (this.db.isTransaction) this.db.exec('ROLLBACK TO member; RELEASE member');
+          return () => {
+            reject(error);
+          };
+        }
+      };
+      this.waiting.push({ run, reject });
+      if (this.waiting.length === 1) {
+        setImmediate(() => {
+          this.flush();
+        });
+      }
+    });
+  }
+
+  private flush(): void {
+    const members = this.waiting;
+    this.waiting = [];
+    if (members.length === 0) return;
+    let answers: (() => void)[];
+    try {
+      answers = this.transaction(() => members.map((member) => member.run()));
+    } catch (error) {
+      for (const member of members) member.reject(error as Error);
+      return;
+    }
+    for (const answer of answers) answer();
+  }
+
+  /** Finishes what is waiting, moves the WAL into the main file and closes it. */
+  close(): void {
+    if (!this.db.isOpen) return;
+    this.flush();
+    this.statements.clear();
+    try {
+      this.db.exec('PRAGMA wal_checkpoint(TRUNCATE)');
+    } finally {
+      this.db.close();
+    }
+  }
+
+  private statement(sql: string): Statement {
+    let statement = this.statements.get(sql);
+    if (statement === undefined) {
+      statement = this.db.prepare(sql);
+      this.statements.set(sql, statement);
+    }
+    return statement;
+  }
+}
+
+/** The driver would cut a text at NUL and bind `undefined` as NULL: neither may happen in silence. */
+function bindable(value: SqlValue | undefined): SqlValue {
+  if (value === undefined) throw new TypeError('cannot bind undefined: use null');
+  if (typeof value === 'string' && value.includes('\0')) throw new TypeError('cannot bind a text with NUL');
+  return value;
+}
