@@ -34,3 +34,35 @@ export function pause(ms: number, signal?: AbortSignal): Promise<void> {
     signal?.addEventListener('abort', done, { once: true });
   });
 }
+
+/** Runs tasks with at most `limit` under way; `add` waits for a place, `drain` for the rest. The first failure is thrown by both. */
+export function inFlight(limit: number): {
+  add(task: () => Promise<void>): Promise<void>;
+  drain(): Promise<void>;
+} {
+  const running = new Set<Promise<void>>();
+  let failure: { readonly error: unknown } | undefined;
+  const check = (): void => {
+    if (failure !== undefined) throw failure.error;
+  };
+  return {
+    async add(task) {
+      while (running.size >= limit) await Promise.race(running);
+      check();
+      const run = task().then(
+        () => {
+          running.delete(run);
+        },
+        (error: unknown) => {
+          running.delete(run);
+          failure ??= { error };
+        },
+      );
+      running.add(run);
+    },
+    async drain() {
+      await Promise.all(running);
+      check();
+    },
+  };
+}

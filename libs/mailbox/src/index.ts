@@ -1,1 +1,2 @@
 export * from './mailbox-gateway.js';
+export * from './sandbox/sandbox-tenant.js';

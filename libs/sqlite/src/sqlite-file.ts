@@ -31,12 +31,17 @@ export class SqliteFile {
   ) {
     mkdirSync(dirname(path), { recursive: true });
     this.db = new DatabaseSync(path, { timeout: 5000 });
-    this.db.exec('PRAGMA journal_mode = WAL');
-    // After journal_mode: the driver is built to fall back to NORMAL in WAL mode.
-    this.db.exec(`PRAGMA synchronous = ${options.durability.toUpperCase()}`);
-    this.db.exec(
-      'PRAGMA cache_size = -65536; PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = 4000; PRAGMA foreign_keys = ON',
-    );
+    try {
+      enterWalMode(this.db);
+      // After journal_mode: the driver is built to fall back to NORMAL in WAL mode.
+      this.db.exec(`PRAGMA synchronous = ${options.durability.toUpperCase()}`);
+      this.db.exec(
+        'PRAGMA cache_size = -65536; PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = 4000; PRAGMA foreign_keys = ON',
+      );
+    } catch (error) {
+      this.db.close();
+      throw error;
+    }
   }
 
   get isOpen(): boolean {
@@ -55,6 +60,11 @@ export class SqliteFile {
 
   get(sql: string, ...values: readonly SqlValue[]): SqlRow | undefined {
     return this.statement(sql).get(...values.map(bindable)) as SqlRow | undefined;
+  }
+
+  /** The rows one by one, for a reader that may stop early. Read to the end or break before anything is awaited. */
+  iterate(sql: string, ...values: readonly SqlValue[]): IterableIterator<SqlRow> {
+    return this.statement(sql).iterate(...values.map(bindable)) as IterableIterator<SqlRow>;
   }
 
   all(sql: string, ...values: readonly SqlValue[]): SqlRow[] {
@@ -80,7 +90,7 @@ export class SqliteFile {
    * told; when the commit fails, nothing is kept and all are told.
    */
   grouped<T>(work: () => T): Promise<T> {
-    return new Promise<T>((resolve, reject) => {
+    return new Promise<T>((resolve, reject: (error: Error) => void) => {
       const run = (): (() => void) => {
         this.db.exec('SAVEPOINT member');
         try {
@@ -90,10 +100,12 @@ export class SqliteFile {
             resolve(result);
           };
         } catch (error) {
-          // A full disk ends the whole transaction by itself; then the commit below fails for all.
-          if (this.db.isTransaction) this.db.exec('ROLLBACK TO member; RELEASE member');
+          // A full disk, for one, ends the whole transaction by itself. Going on would commit the members that follow
+          // one by one, outside of the group.
+          if (!this.db.isTransaction) throw error;
+          this.db.exec('ROLLBACK TO member; RELEASE member');
           return () => {
-            reject(error);
+            reject(error as Error);
           };
         }
       };
@@ -139,6 +151,23 @@ export class SqliteFile {
       this.statements.set(sql, statement);
     }
     return statement;
+  }
+}
+
+/**
+ * The one statement that the busy timeout does not cover: it fails at once while another process makes the same new
+ * file a WAL file. That takes milliseconds, so waiting here is better than failing to start.
+ */
+function enterWalMode(db: Database): void {
+  const busy = 5;
+  for (let attempt = 1; ; attempt++) {
+    try {
+      db.exec('PRAGMA journal_mode = WAL');
+      return;
+    } catch (error) {
+      if ((error as { errcode?: number }).errcode !== busy || attempt === 100) throw error;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 20);
+    }
   }
 }
 

@@ -1,0 +1,265 @@
+import { type EventStore } from '#libs/event-store';
+import { copiesOf, type EmailDoc } from '#libs/mail-catalog';
+import { type ReadStore, untilFresh, type Condition, type Page, type Scalar } from '#libs/read-store';
+import {
+  ACTIVE_STATUSES,
+  ActiveRemediations,
+  CopyStates,
+  copyKeyOf,
+  type Outcome,
+  type RemediationAction,
+  type Status,
+  type Surface,
+} from '#libs/remediation';
+import { actionLogView, tallyField, type ActionLogDoc, type LogItem } from './action-log.view.js';
+import { copiesView, copyDocId, type CopyDoc } from './copies.view.js';
+import { historyView, type HistoryDoc } from './history.view.js';
+
+/** Filters of the history; all hold together. */
+export interface HistoryFilter {
+  readonly status?: Status;
+  readonly action?: RemediationAction;
+  readonly surface?: Surface;
+  /** A part of the name; case does not matter. */
+  readonly name?: string;
+  readonly approvalId?: string;
+  /** Who approved or rejected it. */
+  readonly approver?: string;
+  /** Submitted at or after this instant. */
+  readonly startTime?: string;
+  /** Submitted before this instant. */
+  readonly endTime?: string;
+}
+
+export const HISTORY_SORTS = ['submittedAt', 'name', 'status', 'action', 'severity', 'emails'] as const;
+export type HistorySort = (typeof HISTORY_SORTS)[number];
+
+export interface LogFilter {
+  readonly outcome?: Outcome;
+  readonly isSendersCopy?: boolean;
+  readonly mailbox?: string;
+}
+
+/** One copy in the log of a remediation, as it is shown and exported. */
+export interface LogRow {
+  readonly approvalId: string;
+  readonly networkMessageId: string;
+  readonly internetMessageId: string;
+  readonly subject: string;
+  readonly sender: string;
+  readonly direction: string;
+  readonly receivedAt: string;
+  readonly mailbox: string;
+  readonly isSendersCopy: boolean;
+  readonly action: RemediationAction;
+  readonly outcome: Outcome;
+  readonly reason: string | null;
+  readonly detail: string | null;
+  readonly fromFolder: string | null;
+  readonly toFolder: string | null;
+  readonly time: string | null;
+}
+
+export interface LogPage {
+  readonly items: readonly LogRow[];
+  readonly next?: readonly Scalar[];
+}
+
+/** Queries of the Action Center. Every one is bound to a tenant. */
+export class ActionCenter {
+  constructor(private readonly store: ReadStore) {}
+
+  history(
+    tenant: string,
+    filter: HistoryFilter,
+    page: {
+      readonly limit: number;
+      readonly sort: HistorySort;
+      readonly descending: boolean;
+      readonly after?: readonly Scalar[];
+    },
+  ): Promise<Page<HistoryDoc>> {
+    const { limit, sort, descending, after } = page;
+    return this.store.find(historyView, {
+      where: historyConditions(tenant, filter),
+      orderBy: [sort],
+      descending,
+      limit,
+      ...(after === undefined ? {} : { after }),
+    });
+  }
+
+  /** One entry; undefined when the tenant has none of this approval ID. */
+  async entry(tenant: string, approvalId: string): Promise<HistoryDoc | undefined> {
+    const [found] = await this.store.getMany(historyView, [approvalId]);
+    return found?.doc.tenant === tenant ? found.doc : undefined;
+  }
+
+  /** A page of the log in the order of the plan. `after` is the `next` of the page before. */
+  async log(
+    entry: HistoryDoc,
+    filter: LogFilter,
+    { limit, after }: { readonly limit: number; readonly after?: readonly Scalar[] },
+  ): Promise<LogPage> {
+    const items: LogRow[] = [];
+    let last: readonly Scalar[] | undefined;
+    for await (const { id, doc, first } of this.batches(entry, filter, after)) {
+      for (let index = first; index < doc.items.length; index += 1) {
+        const row = rowOf(entry, doc, doc.items[index] as LogItem);
+        if (!matches(row, filter)) continue;
+        if (items.length === limit) return { items, ...(last === undefined ? {} : { next: last }) };
+        items.push(row);
+        last = [id, index];
+      }
+    }
+    return { items };
+  }
+
+  /** The whole log, a batch at a time. */
+  async *rows(entry: HistoryDoc, filter: LogFilter): AsyncGenerator<LogRow[]> {
+    for await (const { doc } of this.batches(entry, filter, undefined)) {
+      yield doc.items.map((item) => rowOf(entry, doc, item)).filter((row) => matches(row, filter));
+    }
+  }
+
+  /** The batches that hold a match, from the one that `after` points into. */
+  private async *batches(
+    entry: HistoryDoc,
+    filter: LogFilter,
+    after: readonly Scalar[] | undefined,
+  ): AsyncGenerator<{ id: string; doc: ActionLogDoc; first: number }> {
+    const where = logConditions(entry, filter);
+    if (after !== undefined) where.push({ field: 'id', op: 'gte', value: String(after[0]) });
+    let next: readonly Scalar[] | undefined;
+    do {
+      const page = await this.store.find(actionLogView, {
+        where,
+        orderBy: [],
+        limit: 2,
+        ...(next === undefined ? {} : { after: next }),
+      });
+      for (const { id, doc } of page.items) {
+        yield { id, doc, first: after?.[0] === id ? Number(after[1]) + 1 : 0 };
+      }
+      next = page.next;
+    } while (next !== undefined);
+  }
+
+  /** An email's copies: the recipient's, and the sender's of its message when that is one of ours. */
+  async copiesOfEmail(tenant: string, { record }: EmailDoc): Promise<CopyDoc[]> {
+    const { networkMessageId } = record;
+    const ids = copiesOf(record).map(({ kind, mailbox }) =>
+      copyDocId(tenant, copyKeyOf({ networkMessageId, kind, mailbox })),
+    );
+    const found = await this.store.getMany(copiesView, ids);
+    return ids.flatMap((id) => found.filter((stored) => stored.id === id).map(({ doc }) => doc));
+  }
+}
+
+const rowOf = (entry: HistoryDoc, doc: ActionLogDoc, item: LogItem): LogRow => {
+  const message = doc.messages[item.message];
+  // Nothing that was pending when the remediation was rejected will ever run.
+  const outcome = entry.status === 'rejected' && item.outcome === 'pending' ? 'cancelled' : item.outcome;
+  return {
+    approvalId: doc.approvalId,
+    networkMessageId: message?.networkMessageId ?? '',
+    internetMessageId: message?.internetMessageId ?? '',
+    subject: message?.subject ?? '',
+    sender: message?.sender ?? '',
+    direction: message?.direction ?? '',
+    receivedAt: message?.receivedAt ?? '',
+    mailbox: item.mailbox,
+    isSendersCopy: item.kind === 'sender',
+    action: doc.action,
+    outcome,
+    reason: item.reason ?? null,
+    detail: item.detail ?? null,
+    fromFolder: item.from ?? null,
+    toFolder: item.to ?? null,
+    time: item.at ?? (outcome === 'cancelled' ? (entry.finishedAt ?? null) : null),
+  };
+};
+
+const matches = (row: LogRow, { outcome, isSendersCopy, mailbox }: LogFilter): boolean =>
+  (outcome === undefined || row.outcome === outcome) &&
+  (isSendersCopy === undefined || row.isSendersCopy === isSendersCopy) &&
+  (mailbox === undefined || row.mailbox === mailbox);
+
+/** Conditions on the documents that may hold a match; {@link matches} decides about each copy. */
+function logConditions(entry: HistoryDoc, { outcome, isSendersCopy, mailbox }: LogFilter): Condition[] {
+  const kind = isSendersCopy === undefined ? undefined : isSendersCopy ? 'sender' : 'recipient';
+  const stored = entry.status === 'rejected' && outcome === 'cancelled' ? 'pending' : outcome;
+  return [
+    { field: 'planId', op: 'eq', value: entry.planId },
+    ...(stored === undefined
+      ? kind === undefined
+        ? []
+        : [{ field: `${kind}Copies`, op: 'gt' as const, value: 0 }]
+      : [{ field: tallyField(stored, kind), op: 'gt' as const, value: 0 }]),
+    ...(mailbox === undefined ? [] : [{ field: 'mailboxes', op: 'has' as const, value: mailbox }]),
+  ];
+}
+
+function historyConditions(tenant: string, filter: HistoryFilter): Condition[] {
+  const equal = (field: string, value: string | undefined): Condition[] =>
+    value === undefined ? [] : [{ field, op: 'eq', value }];
+  return [
+    { field: 'tenant', op: 'eq', value: tenant },
+    ...equal('id', filter.approvalId),
+    ...equal('status', filter.status),
+    ...equal('action', filter.action),
+    ...equal('surface', filter.surface),
+    ...equal('approver', filter.approver?.toLowerCase()),
+    ...(filter.name === undefined
+      ? []
+      : [{ field: 'name', op: 'contains' as const, value: filter.name.toLowerCase() }]),
+    ...(filter.startTime === undefined
+      ? []
+      : [{ field: 'submittedAt', op: 'gte' as const, value: filter.startTime }]),
+    ...(filter.endTime === undefined
+      ? []
+      : [{ field: 'submittedAt', op: 'lt' as const, value: filter.endTime }]),
+  ];
+}
+
+/** What the write side asks about copies, answered by the view `copies`. */
+export class CopyStatesOfView extends CopyStates {
+  constructor(
+    private readonly events: EventStore,
+    private readonly store: ReadStore,
+  ) {
+    super();
+  }
+
+  ready(): Promise<void> {
+    return untilFresh(this.events, this.store, copiesView);
+  }
+
+  async lastMovedBy(tenant: string, copyKeys: readonly string[]): Promise<ReadonlyMap<string, string>> {
+    const found = await this.store.getMany(
+      copiesView,
+      copyKeys.map((key) => copyDocId(tenant, key)),
+    );
+    return new Map(
+      found.flatMap(({ doc }) => (doc.lastMovedBy === undefined ? [] : [[copyKeyOf(doc), doc.lastMovedBy]])),
+    );
+  }
+}
+
+/** What is under way, answered by the view `history`. */
+export class ActiveRemediationsOfView extends ActiveRemediations {
+  constructor(private readonly store: ReadStore) {
+    super();
+  }
+
+  async active(tenant: string): Promise<{ remediations: number; emails: number }> {
+    const { items } = await this.store.find(historyView, {
+      where: [
+        { field: 'tenant', op: 'eq', value: tenant },
+        { field: 'status', op: 'in', value: [...ACTIVE_STATUSES] },
+      ],
+      limit: 10_000,
+    });
+    return { remediations: items.length, emails: items.reduce((sum, { doc }) => sum + doc.plan.emails, 0) };
+  }
+}

@@ -1,0 +1,133 @@
+import type { RecordedEvent } from '#libs/event-store';
+import type { Change, FieldSpec, Projection } from '#libs/read-store';
+import {
+  OUTCOMES,
+  batchCodecs,
+  isCopyEvent,
+  moveInTally,
+  ofOutcome,
+  outcomeOf,
+  startingTallyOf,
+  type BatchEvent,
+  type CopyEvent,
+  type CopyKind,
+  type Outcome,
+  type PlannedMessage,
+  type Reason,
+  type RemediationAction,
+  type Tally,
+} from '#libs/remediation';
+
+/** One copy in the log. */
+export interface LogItem {
+  /** Its message, by place in the document's list. */
+  readonly message: number;
+  readonly kind: CopyKind;
+  readonly mailbox: string;
+  readonly outcome: Outcome;
+  readonly reason?: Reason;
+  /** What the mailbox said, by its own code. */
+  readonly detail?: string;
+  readonly from?: string;
+  readonly to?: string;
+  /** When the outcome was recorded. */
+  readonly at?: string;
+}
+
+/**
+ * The log of one batch: a document a batch and not a copy, since a run writes every copy's outcome once, together with
+ * its neighbours. The tally and the set of mailboxes let a filtered reader skip a document without reading it.
+ */
+export interface ActionLogDoc {
+  readonly tenant: string;
+  readonly approvalId: string;
+  readonly planId: string;
+  readonly batch: number;
+  readonly action: RemediationAction;
+  readonly messages: readonly PlannedMessage[];
+  readonly items: readonly LogItem[];
+  readonly tally: Tally;
+}
+
+/** Ids of one plan are in the order of its batches. */
+export const actionLogId = (planId: string, batch: number): string =>
+  `${planId}/${String(batch).padStart(8, '0')}`;
+
+/** The field that counts the copies of an outcome, of one kind or of both. */
+export const tallyField = (outcome: Outcome, kind?: CopyKind): string =>
+  kind === undefined ? outcome : `${kind}${outcome.charAt(0).toUpperCase()}${outcome.slice(1)}`;
+
+const tallyFields: Record<string, FieldSpec<ActionLogDoc>> = Object.fromEntries(
+  OUTCOMES.flatMap((outcome): [string, FieldSpec<ActionLogDoc>][] => [
+    [tallyField(outcome), { type: 'number', of: (doc) => ofOutcome(doc.tally, outcome) }],
+    [tallyField(outcome, 'recipient'), { type: 'number', of: (doc) => doc.tally.recipient[outcome] }],
+    [tallyField(outcome, 'sender'), { type: 'number', of: (doc) => doc.tally.sender[outcome] }],
+  ]),
+);
+
+export const actionLogView: Projection<ActionLogDoc> = {
+  name: 'actionLog',
+  version: 1,
+  fields: {
+    planId: { type: 'text', of: (doc) => doc.planId },
+    senderCopies: { type: 'number', of: (doc) => doc.items.filter((item) => item.kind === 'sender').length },
+    recipientCopies: {
+      type: 'number',
+      of: (doc) => doc.items.filter((item) => item.kind === 'recipient').length,
+    },
+    ...tallyFields,
+    mailboxes: { type: 'tags', of: (doc) => [...new Set(doc.items.map((item) => item.mailbox))] },
+  },
+  indexes: [['planId', 'id']],
+  project,
+};
+
+function project(recorded: RecordedEvent): readonly Change<ActionLogDoc>[] {
+  const event = batchCodecs.decode(recorded);
+  if (event === undefined) return [];
+  const id = actionLogId(event.data.planId, event.data.batch);
+  if (event.type === 'BatchPlanned') return [{ id, apply: () => planned(event, recorded) }];
+  if (!isCopyEvent(event)) return [];
+  return [{ id, apply: (doc) => (doc === undefined ? doc : withOutcome(doc, event, recorded)) }];
+}
+
+function planned(
+  { data }: Extract<BatchEvent, { type: 'BatchPlanned' }>,
+  { metadata }: RecordedEvent,
+): ActionLogDoc {
+  const at = metadata.occurredAt ?? '';
+  return {
+    tenant: metadata.tenant ?? '',
+    approvalId: data.approvalId,
+    planId: data.planId,
+    batch: data.batch,
+    action: data.action,
+    messages: data.messages,
+    items: data.targets.map(({ message, kind, mailbox, notRemediable }) =>
+      notRemediable === undefined
+        ? { message, kind, mailbox, outcome: 'pending' }
+        : { message, kind, mailbox, outcome: 'nonRemediable', reason: notRemediable, at },
+    ),
+    tally: startingTallyOf(data.targets),
+  };
+}
+
+function withOutcome(doc: ActionLogDoc, event: CopyEvent, { metadata }: RecordedEvent): ActionLogDoc {
+  const item = doc.items[event.data.target];
+  if (item?.outcome !== 'pending') return doc;
+  const { outcome, reason, from, to } = outcomeOf(event);
+  const settled: LogItem = {
+    ...item,
+    outcome,
+    at: metadata.occurredAt ?? '',
+    ...(reason === undefined ? {} : { reason }),
+    ...(event.type === 'CopyRemediationFailed' ? { detail: event.data.detail } : {}),
+    ...(from === undefined ? {} : { from }),
+    ...(to === undefined ? {} : { to }),
+  };
+  return {
+    ...doc,
+    items: doc.items.with(event.data.target, settled),
+    tally: moveInTally(doc.tally, item.kind, 'pending', outcome),
+  };
+}

@@ -1,0 +1,97 @@
+import type { z } from 'zod';
+import type { Metadata, NewEvent, RecordedEvent } from './event-store.js';
+
+/** An event as the domain speaks of it. */
+export interface DomainEvent<Type extends string = string, Data = unknown> {
+  readonly type: Type;
+  readonly data: Data;
+}
+
+/** A domain event together with where and how it was recorded. */
+export type Recorded<E extends DomainEvent> = E & Omit<RecordedEvent, 'type' | 'data'>;
+
+/** The data of one type of event in a family. */
+export type DataOf<E extends DomainEvent, Type extends E['type']> = Extract<
+  E,
+  { readonly type: Type }
+>['data'];
+
+/**
+ * How one type of event is written: the schema of its newest version, and for every older version ever stored a
+ * function to the next one. `upcasters[0]` turns version 1 into 2.
+ */
+export interface EventCodec<Data> {
+  readonly schema: z.ZodType<Data>;
+  readonly upcasters?: readonly ((data: unknown) => unknown)[];
+}
+
+/** One codec for every type of a family: the compiler asks for those that are missing. */
+export type CodecTable<E extends DomainEvent> = { readonly [Type in E['type']]: EventCodec<DataOf<E, Type>> };
+
+/** The newest version of a codec: 1 when it has no upcasters. */
+const newestVersion = (codec: EventCodec<unknown>): number => (codec.upcasters?.length ?? 0) + 1;
+
+/** A stored event does not fit its schema, or is newer than this program. Never skipped in silence. */
+export class MalformedEvent extends Error {
+  override readonly name = 'MalformedEvent';
+
+  constructor(event: RecordedEvent, why: string, options?: ErrorOptions) {
+    super(`${event.type} in ${event.stream} at revision ${String(event.revision)}: ${why}`, options);
+  }
+}
+
+/** The codecs of some family of events: writes them, and gives them back typed, validated and in the newest version. */
+export class EventCodecs<E extends DomainEvent> {
+  private readonly codecs: ReadonlyMap<string, EventCodec<unknown>>;
+
+  constructor(table: CodecTable<E>) {
+    this.codecs = new Map(Object.entries<EventCodec<unknown>>(table));
+  }
+
+  /** The wire names, for instance for the catalogue of events in the documentation. */
+  get types(): readonly string[] {
+    return [...this.codecs.keys()];
+  }
+
+  /**
+   * An event ready to be appended.
+   * @throws when the data does not fit its own schema: that is a defect here, and nothing wrong is ever stored.
+   */
+  encode(event: E, id: string, metadata: Metadata): NewEvent {
+    const codec = this.codecs.get(event.type);
+    if (codec === undefined) throw new Error(`no codec for ${event.type}`);
+    const data = codec.schema.parse(event.data);
+    return {
+      id,
+      type: event.type,
+      data,
+      metadata: { ...metadata, schemaVersion: String(newestVersion(codec)) },
+    };
+  }
+
+  /**
+   * The typed event, or undefined when it belongs to another family.
+   * @throws {MalformedEvent}
+   */
+  decode(event: RecordedEvent): Recorded<E> | undefined {
+    const codec = this.codecs.get(event.type);
+    if (codec === undefined) return undefined;
+    const newest = newestVersion(codec);
+    const version = Number(event.metadata.schemaVersion ?? Number.NaN);
+    if (!Number.isInteger(version) || version < 1) throw new MalformedEvent(event, 'no valid schemaVersion');
+    if (version > newest) {
+      throw new MalformedEvent(
+        event,
+        `version ${String(version)} is newer than ${String(newest)}, known here`,
+      );
+    }
+    const steps = (codec.upcasters ?? []).slice(version - 1);
+    const data = steps.reduce<unknown>((older, upcast) => upcast(older), event.data);
+    const parsed = codec.schema.safeParse(data);
+    if (!parsed.success) {
+      const paths = parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.code}`);
+      throw new MalformedEvent(event, paths.join('; '), { cause: parsed.error });
+    }
+    return { ...event, type: event.type, data: parsed.data } as Recorded<E>;
+  }
+}

@@ -1,0 +1,339 @@
+import { getEventListeners } from 'node:events';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { collect, newId, START } from '#libs/kernel';
+import { SqliteFile } from '#libs/sqlite';
+import { MAX_APPEND_BYTES, type Delivery, type NewEvent } from '../event-store.js';
+import { SqliteEventStore } from './sqlite-event-store.js';
+
+/** Shows the settings of the connection that the store itself uses. */
+class InspectableStore extends SqliteEventStore {
+  pragma(name: string): unknown {
+    return this.file.get(`PRAGMA ${name}`)?.[name];
+  }
+}
+
+describe('SqliteEventStore', () => {
+  let folder: string;
+  let path: string;
+  let store: InspectableStore;
+
+  beforeEach(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'clawback-events-'));
+    path = join(folder, 'events.db');
+    store = new InspectableStore(path);
+  });
+
+  afterEach(async () => {
+    await store.close();
+    await rm(folder, { recursive: true });
+  });
+
+  /** What somebody else does to the file. */
+  const tamper = (work: (file: SqliteFile) => void): void => {
+    const file = new SqliteFile(path, { durability: 'full' });
+    work(file);
+    file.close();
+  };
+
+  describe('the file', () => {
+    it('is in WAL mode and synced at every commit', () => {
+      expect(store.pragma('journal_mode')).toBe('wal');
+      expect(store.pragma('synchronous')).toBe(2);
+    });
+
+    it('keeps its schema version', () => {
+      expect(store.pragma('user_version')).toBe(1);
+    });
+
+    it('is refused when a newer program has written it', () => {
+      tamper((file) => {
+        file.exec('PRAGMA user_version = 2');
+      });
+      expect(() => new SqliteEventStore(path)).toThrow(
+        expect.objectContaining({
+          kind: 'unavailable',
+          code: 'eventStoreTooNew',
+          message: 'the event file has schema version 2; this program knows versions up to 1',
+        }),
+      );
+    });
+
+    it('is refused when it is no SQLite file, or cannot be opened', async () => {
+      const text = join(folder, 'text.db');
+      await writeFile(text, 'this is not a database '.repeat(100));
+      for (const unusable of [text, folder, join(text, 'below-a-file.db')]) {
+        expect(() => new SqliteEventStore(unusable)).toThrow(
+          expect.objectContaining({ kind: 'unavailable', cause: expect.anything() }),
+        );
+      }
+    });
+
+    it('is whole in itself once closed', async () => {
+      await store.append('s', 'noStream', newEvents(3));
+      await store.close();
+      const wal = await readFile(`${path}-wal`).catch(() => Buffer.alloc(0));
+      expect(wal).toHaveLength(0);
+    });
+  });
+
+  describe('group commit', () => {
+    it('takes the concurrent appends of one turn into one commit', async () => {
+      const before = await commitsIn(path);
+      await Promise.all(
+        Array.from({ length: 64 }, (_, n) => store.append(`s-${n}`, 'noStream', newEvents(2))),
+      );
+      expect(await commitsIn(path)).toBe(before + 1);
+
+      await store.append('s-0', 1n, newEvents(1));
+      await store.append('s-0', 2n, newEvents(1));
+      expect(await commitsIn(path)).toBe(before + 3);
+    });
+
+    it('keeps the others when one append of the group is refused', async () => {
+      await store.append('taken', 'noStream', newEvents(1));
+      const [a, refused, b] = await Promise.allSettled([
+        store.append('a', 'noStream', newEvents(2)),
+        store.append('taken', 'noStream', newEvents(2)),
+        store.append('b', 'noStream', newEvents(2)),
+      ]);
+      expect([a.status, refused.status, b.status]).toEqual(['fulfilled', 'rejected', 'fulfilled']);
+      expect((await collect(store.readAll(START))).map((event) => event.stream)).toEqual([
+        'taken',
+        'a',
+        'a',
+        'b',
+        'b',
+      ]);
+    });
+
+    it('tells all and keeps nothing when the file fails in the middle of a group', async () => {
+      // As a full disk does, this ends the transaction of the whole group.
+      tamper((file) => {
+        file.exec(`CREATE TRIGGER fail BEFORE INSERT ON events WHEN NEW.stream = 'fails'
+          BEGIN SELECT RAISE(ROLLBACK, 'no space'); END`);
+      });
+      const streams = ['a', 'fails', 'b', 'c'];
+      const outcomes = await Promise.allSettled(
+        streams.map((stream) => store.append(stream, 'noStream', newEvents(2))),
+      );
+      for (const outcome of outcomes) {
+        expect(outcome).toMatchObject({
+          status: 'rejected',
+          reason: { name: 'ClawbackError', kind: 'unavailable', cause: { message: 'no space' } },
+        });
+      }
+      expect(await store.head()).toBe(START);
+      expect((await store.append('a', 'noStream', newEvents(1))).revision).toBe(0n);
+    });
+
+    it('finishes the appends in flight at close', async () => {
+      const appends = [1, 2, 3].map((n) => store.append(`s-${n}`, 'noStream', newEvents(n)));
+      await store.close();
+      expect((await Promise.all(appends)).map((result) => result.revision)).toEqual([0n, 1n, 2n]);
+      store = new InspectableStore(path);
+      expect(await collect(store.readAll(START))).toHaveLength(6);
+    });
+  });
+
+  describe('two stores on one file', () => {
+    let other: SqliteEventStore;
+
+    beforeEach(() => {
+      other = new SqliteEventStore(path);
+    });
+
+    afterEach(async () => {
+      await other.close();
+    });
+
+    it('see each other’s appends in their subscriptions', async () => {
+      const abort = new AbortController();
+      const [here, there] = [follow(store, abort.signal), follow(other, abort.signal)];
+      for (const subscription of [here, there]) {
+        expect(await subscription.next()).toEqual({ done: false, value: { events: [], caughtUp: true } });
+      }
+      const bothSee = async (id: string) => {
+        for (const subscription of [here, there]) {
+          const next = await subscription.next();
+          expect(next.done === true ? [] : next.value.events.map((event) => event.id)).toEqual([id]);
+        }
+      };
+      const [first, second] = newEvents(2) as [NewEvent, NewEvent];
+      await other.append('s', 'noStream', [first]);
+      await bothSee(first.id);
+      await store.append('s', 0n, [second]);
+      await bothSee(second.id);
+      abort.abort();
+    });
+
+    it('respect each other’s revisions', async () => {
+      const attempts = await Promise.allSettled(
+        [store, other, store, other].map((each) => each.append('s', 'noStream', newEvents(1))),
+      );
+      expect(attempts.filter((attempt) => attempt.status === 'fulfilled')).toHaveLength(1);
+      expect(await collect(other.readStream('s'))).toEqual(await collect(store.readStream('s')));
+    });
+  });
+
+  describe('input', () => {
+    it('may have exactly the largest size, counted in UTF-8 bytes of data, metadata, type and id', async () => {
+      const [event] = newEvents(1) as [NewEvent];
+      const fixed = Buffer.byteLength(`${event.id}${event.type}${JSON.stringify(event.metadata)}""`);
+      const room = MAX_APPEND_BYTES - fixed;
+      const largest = { ...event, data: 'é'.repeat(Math.floor(room / 2)) + 'x'.repeat(room % 2) };
+      const tooLarge = { ...largest, data: `${largest.data}x` };
+
+      await expect(store.append('s', 'noStream', [tooLarge])).rejects.toMatchObject({
+        kind: 'tooLarge',
+        code: 'appendTooLarge',
+        details: { size: MAX_APPEND_BYTES + 1, limit: MAX_APPEND_BYTES },
+      });
+      await expect(store.append('s', 'noStream', [largest])).resolves.toMatchObject({ revision: 0n });
+    });
+
+    it.each([
+      ['a stream with NUL', 'a\0b', {}],
+      ['a stream with half a surrogate pair', 'a\ud800', {}],
+      ['an empty stream', '', {}],
+      ['a type with NUL', 's', { type: 'A\0' }],
+      ['an empty id', 's', { id: '' }],
+      ['data that is no JSON value', 's', { data: undefined }],
+      ['data with a bigint', 's', { data: { n: 1n } }],
+    ])('is refused: %s', async (_title, stream, over) => {
+      const [event] = newEvents(1) as [NewEvent];
+      await expect(store.append(stream, 'noStream', [{ ...event, ...over }])).rejects.toMatchObject({
+        kind: 'invalid',
+        code: 'invalidEvent',
+      });
+      expect(await store.head()).toBe(START);
+    });
+
+    it('is refused: a negative revision or count', async () => {
+      const { signal } = new AbortController();
+      const invalid = { kind: 'invalid' };
+      await expect(store.append('s', -1n, newEvents(1))).rejects.toMatchObject(invalid);
+      await expect(collect(store.readStream('s', { maxCount: -1 }))).rejects.toMatchObject(invalid);
+      await expect(collect(store.readStream('s', { maxCount: 1.5 }))).rejects.toMatchObject(invalid);
+      const none = store.subscribe({ after: START, signal, maxBatch: 0 });
+      await expect(collect(none)).rejects.toMatchObject(invalid);
+    });
+
+    it('may be a revision beyond what the file can count', async () => {
+      const far = 2n ** 70n;
+      await store.append('s', 'noStream', newEvents(2));
+      await expect(store.append('s', far, newEvents(1))).rejects.toMatchObject({ expected: far, actual: 1n });
+      expect(await collect(store.readStream('s', { from: far }))).toEqual([]);
+      expect(await collect(store.readStream('s', { from: far, direction: 'backwards' }))).toHaveLength(2);
+      expect(await collect(store.readAll(far))).toEqual([]);
+    });
+  });
+
+  describe('reading', () => {
+    it.each(['data', 'metadata'] as const)('names the event whose %s is damaged', async (column) => {
+      await store.append('s-1', 'noStream', newEvents(3));
+      tamper((file) => {
+        file.run(`UPDATE events SET ${column} = '{"cut' WHERE revision = 1`);
+      });
+      const fault = {
+        kind: 'unavailable',
+        code: 'eventUnreadable',
+        message: `the ${column} of event 1 of stream s-1 is not JSON`,
+      };
+      const { signal } = new AbortController();
+      await expect(collect(store.readStream('s-1'))).rejects.toMatchObject(fault);
+      await expect(collect(store.readAll(START))).rejects.toMatchObject(fault);
+      await expect(collect(store.subscribe({ after: START, signal }))).rejects.toMatchObject(fault);
+    });
+
+    it('ends although every event read leads to another append', async () => {
+      await store.append('s', 'noStream', newEvents(600));
+      const both = { all: store.readAll(START), stream: store.readStream('s') };
+      for (const events of Object.values(both)) {
+        const head = await store.head();
+        let seen = 0;
+        let revision = head - 1n;
+        for await (const event of events) {
+          expect(event.position <= head).toBe(true);
+          seen++;
+          revision = (await store.append('s', revision, newEvents(1))).revision;
+        }
+        expect(seen).toBe(Number(head));
+      }
+    });
+
+    it('gives large events in small deliveries, and all of them', async () => {
+      const large = Array.from({ length: 12 }, () => ({ ...newEvents(1)[0], data: 'x'.repeat(1_000_000) }));
+      for (const [index, event] of large.entries()) {
+        await store.append('s', index === 0 ? 'noStream' : BigInt(index - 1), [event as NewEvent]);
+      }
+      const abort = new AbortController();
+      const deliveries: Delivery[] = [];
+      for await (const delivery of store.subscribe({ after: START, signal: abort.signal })) {
+        deliveries.push(delivery);
+        if (delivery.caughtUp) abort.abort();
+      }
+      expect(deliveries.map((delivery) => delivery.events.length)).toEqual([5, 5, 2]);
+      expect(await collect(store.readStream('s'))).toHaveLength(12);
+      expect(await collect(store.readAll(START))).toHaveLength(12);
+    });
+  });
+
+  describe('a subscription', () => {
+    it('leaves no listener behind, however it ends', async () => {
+      await store.append('s', 'noStream', newEvents(3));
+      const abort = new AbortController();
+      const listeners = () => getEventListeners(abort.signal, 'abort').length;
+      for await (const delivery of store.subscribe({ after: START, signal: abort.signal })) {
+        if (delivery.caughtUp) break;
+      }
+      expect(listeners()).toBe(0);
+
+      const waiting = follow(store, abort.signal);
+      await waiting.next();
+      const end = waiting.next();
+      expect(listeners()).toBe(1);
+      abort.abort();
+      expect(await end).toEqual({ done: true, value: undefined });
+      expect(listeners()).toBe(0);
+    });
+
+    it('fails when the store is closed under it, and ends when its signal has fired before', async () => {
+      const [kept, ended] = [new AbortController(), new AbortController()];
+      const [failing, ending] = [follow(store, kept.signal), follow(store, ended.signal)];
+      await failing.next();
+      await ending.next();
+      const [failure, end] = [failing.next(), ending.next()];
+      ended.abort();
+      await store.close();
+      await expect(failure).rejects.toMatchObject({ kind: 'unavailable' });
+      expect(await end).toEqual({ done: true, value: undefined });
+    });
+  });
+});
+
+const newEvents = (count: number): NewEvent[] =>
+  Array.from({ length: count }, () => ({
+    id: newId(),
+    type: 'SomethingHappened',
+    data: { some: 'thing' },
+    metadata: { actor: 'someone' },
+  }));
+
+/** All events, one delivery at a time. */
+const follow = (store: SqliteEventStore, signal: AbortSignal): AsyncIterator<Delivery> =>
+  store.subscribe({ after: START, signal })[Symbol.asyncIterator]();
+
+/** How many transactions the write-ahead log holds: the frames that carry the size of the database end one each. */
+async function commitsIn(path: string): Promise<number> {
+  const [headerSize, frameHeaderSize] = [32, 24];
+  const wal = await readFile(`${path}-wal`);
+  const frameSize = frameHeaderSize + wal.readUInt32BE(8);
+  let commits = 0;
+  for (let frame = headerSize; frame < wal.length; frame += frameSize) {
+    if (wal.readUInt32BE(frame + 4) > 0) commits++;
+  }
+  return commits;
+}

@@ -1,0 +1,285 @@
+import { isWrongExpectedRevision, type EventStore } from '#libs/event-store';
+import { idFrom, pause, type Clock } from '#libs/kernel';
+import { isMailboxError, type MailboxGateway, type MoveRequest, type MoveResult } from '#libs/mailbox';
+import {
+  batchCodecs,
+  batchDecider,
+  batchStream,
+  appendEvents,
+  decideAndAppend,
+  isClaimRefused,
+  pendingTargets,
+  type BatchState,
+  type CommandContext,
+  type CopyResult,
+  type Tally,
+} from '#libs/remediation';
+import type { MailboxLanes } from './mailbox-lanes.js';
+
+export interface ExecutorOptions {
+  /** Names this worker in claims. A restarted worker with the same name may take up its own unfinished batches at once. */
+  readonly worker: string;
+  /** How long one copy may take, all attempts together. */
+  readonly copyDeadlineMs: number;
+  /** How often a copy is tried when its mailbox answers with a fault that may pass. */
+  readonly maxAttempts: number;
+  /** How long a claim on a batch holds. */
+  readonly claimMs: number;
+  /** Batches of one remediation under way at once. */
+  readonly batchesInFlight: number;
+  /** Remediations under way at once. */
+  readonly remediationsInFlight: number;
+  /** Calls to one mailbox under way at once; Graph allows 4. */
+  readonly mailboxConcurrency: number;
+  /** Record outcomes at the latest after so many milliseconds, so that progress can be followed. */
+  readonly flushMs: number;
+}
+
+type Started = Exclude<BatchState, { status: 'none' }>;
+
+/** Runs one batch: claim it, move its copies, record an event per copy, settle it. */
+export class BatchRunner {
+  constructor(
+    private readonly store: EventStore,
+    private readonly gateway: MailboxGateway,
+    private readonly lanes: MailboxLanes,
+    private readonly clock: Clock,
+    private readonly options: ExecutorOptions,
+  ) {}
+
+  /**
+   * Runs the batch to its end, or takes it up where a crash left it. Safe to repeat at any time.
+   * @returns the tally when it is settled; undefined when another worker has it or the signal ended the work.
+   */
+  async run(
+    planId: string,
+    number: number,
+    context: Omit<CommandContext, 'commandId' | 'now'>,
+    signal: AbortSignal,
+  ): Promise<Tally | undefined> {
+    const stream = batchStream(planId, number);
+    const settled = await this.settledTally(stream);
+    if (settled !== undefined) return settled;
+    const now = this.clock.now();
+    try {
+      const claim = await decideAndAppend(
+        this.store,
+        batchCodecs,
+        batchDecider,
+        stream,
+        {
+          type: 'StartAttempt',
+          worker: this.options.worker,
+          now,
+          deadline: new Date(now.getTime() + this.options.claimMs),
+        },
+        this.commandContext(context, stream, 'claim', now),
+      );
+      const { state, revision } = claim;
+      if (state.status === 'none' || revision === undefined) throw new Error(`${stream} holds no plan`);
+      if (state.status === 'settled') return state.tally;
+      return await this.work(state, revision, stream, context, signal);
+    } catch (error) {
+      if (isClaimRefused(error) || isWrongExpectedRevision(error)) return undefined;
+      throw error;
+    }
+  }
+
+  /** The last event of a settled batch says everything; the others need not be read. */
+  private async settledTally(stream: string): Promise<Tally | undefined> {
+    for await (const recorded of this.store.readStream(stream, { direction: 'backwards', maxCount: 1 })) {
+      const event = batchCodecs.decode(recorded);
+      if (event?.type === 'BatchSettled') return event.data.tally;
+    }
+    return undefined;
+  }
+
+  private async work(
+    claimed: Started,
+    claimedRevision: bigint,
+    stream: string,
+    context: Omit<CommandContext, 'commandId' | 'now'>,
+    signal: AbortSignal,
+  ): Promise<Tally | undefined> {
+    let state: Started = claimed;
+    let revision = claimedRevision;
+    const results: { target: number; result: CopyResult }[] = [];
+
+    /** Appends what is known so far. One writer at a time: the claim is ours and flushes follow each other. */
+    const flush = async (): Promise<void> => {
+      const taken = results.splice(0);
+      if (taken.length === 0) return;
+      const events = batchDecider.decide(state, {
+        type: 'RecordResults',
+        attempt: state.attempt?.number ?? 0,
+        results: taken,
+      });
+      if (events.length === 0) return;
+      const appended = await appendEvents(
+        this.store,
+        batchCodecs,
+        stream,
+        revision,
+        events,
+        this.commandContext(context, stream, `record-${String(revision)}`, this.clock.now()),
+      );
+      revision = appended.revision;
+      state = events.reduce<BatchState>(batchDecider.evolve, state) as Started;
+    };
+
+    let fault: { readonly error: unknown } | undefined;
+    const deadlines = new CopyDeadlines(this.options.copyDeadlineMs, signal);
+    const moves = Promise.all(
+      pendingTargets(state).map(async (target) => {
+        try {
+          const result = await this.settleCopy(claimed, target, context.tenant, deadlines);
+          if (result !== undefined) results.push({ target, result });
+        } catch (error) {
+          fault ??= { error };
+        }
+      }),
+    );
+    while (!(await endsWithin(moves, this.options.flushMs))) await flush();
+    deadlines.close();
+    await flush();
+    // Not an outcome of any copy: those without one stay pending, and the batch is run again.
+    if (fault !== undefined) throw fault.error;
+    return state.status === 'settled' ? state.tally : undefined;
+  }
+
+  /** Moves one copy, whatever it takes within its deadline and attempts; undefined when the worker is stopping. */
+  private settleCopy(
+    state: Started,
+    target: number,
+    tenant: string,
+    deadlines: CopyDeadlines,
+  ): Promise<CopyResult | undefined> {
+    const request = moveRequest(state, target, tenant);
+    return this.lanes.run(`${tenant}/${request.mailbox}`, () =>
+      deadlines.within(async (signal) => {
+        for (let attempt = 1; ; attempt += 1) {
+          try {
+            return resultOf(await this.gateway.move(request, signal));
+          } catch (error) {
+            // Anything but the mailbox's own word is a defect or a store fault: never an outcome.
+            if (!isMailboxError(error)) throw error;
+            if (!error.retryable || attempt >= this.options.maxAttempts) {
+              return { kind: 'failed', reason: 'mailboxError', detail: error.code };
+            }
+            await pause(error.retryAfterMs ?? 100 * 2 ** attempt, signal);
+          }
+        }
+      }),
+    );
+  }
+
+  private commandContext(
+    context: Omit<CommandContext, 'commandId' | 'now'>,
+    stream: string,
+    step: string,
+    now: Date,
+  ): CommandContext {
+    // A claim is made anew at each try; what is recorded after it hangs on the revision it follows.
+    const commandId =
+      step === 'claim' ? idFrom(stream, step, this.options.worker, now.toISOString()) : idFrom(stream, step);
+    return { ...context, commandId, now };
+  }
+}
+
+const resultOf = (moved: MoveResult): CopyResult => {
+  switch (moved.kind) {
+    case 'mailboxNotFound':
+      return { kind: 'notRemediable', reason: 'mailboxNotFound' };
+    case 'movedSince':
+      return { kind: 'notRemediable', reason: 'movedSince' };
+    default:
+      return moved;
+  }
+};
+
+const moveRequest = (state: Started, target: number, tenant: string): MoveRequest => {
+  const planned = state.targets[target];
+  const message = planned === undefined ? undefined : state.messages[planned.message];
+  if (planned === undefined || message === undefined) throw new Error('a target without a plan');
+  return {
+    operationId: `${state.ref.planId}/${String(state.ref.batch)}/${String(target)}`,
+    tenant,
+    mailbox: planned.mailbox,
+    networkMessageId: message.networkMessageId,
+    internetMessageId: message.internetMessageId,
+    copyKind: planned.kind,
+    to: planned.to,
+    ...(planned.onlyFrom === undefined ? {} : { onlyFrom: planned.onlyFrom }),
+  };
+};
+
+/** Whether the work ends within so many milliseconds. */
+async function endsWithin(work: Promise<unknown>, ms: number): Promise<boolean> {
+  const timer = new AbortController();
+  const ended = await Promise.race([work.then(() => true), pause(ms, timer.signal).then(() => false)]);
+  timer.abort();
+  return ended;
+}
+
+/**
+ * Gives every copy of a batch its own deadline, and ends all of them when the worker stops. A gateway that does not
+ * heed its signal cannot hold the batch: the answer is not waited for.
+ */
+class CopyDeadlines {
+  private readonly open = new Set<() => void>();
+  private readonly stop = (): void => {
+    for (const end of [...this.open]) end();
+  };
+
+  constructor(
+    private readonly ms: number,
+    private readonly stopping: AbortSignal,
+  ) {
+    stopping.addEventListener('abort', this.stop);
+  }
+
+  /** What `work` answers; timedOut when the deadline comes first; undefined when the worker stops first. */
+  within(work: (signal: AbortSignal) => Promise<CopyResult>): Promise<CopyResult | undefined> {
+    if (this.stopping.aborted) return Promise.resolve(undefined);
+    return new Promise((resolve, reject) => {
+      const controller = new AbortController();
+      let ended = false;
+      const end = (tell: () => void): void => {
+        if (ended) return;
+        ended = true;
+        clearTimeout(timer);
+        this.open.delete(onStop);
+        tell();
+      };
+      const onStop = (): void => {
+        end(() => {
+          resolve(undefined);
+        });
+        controller.abort();
+      };
+      const timer = setTimeout(() => {
+        end(() => {
+          resolve({ kind: 'timedOut' });
+        });
+        controller.abort();
+      }, this.ms);
+      this.open.add(onStop);
+      work(controller.signal).then(
+        (result) => {
+          end(() => {
+            resolve(result);
+          });
+        },
+        (error: unknown) => {
+          end(() => {
+            reject(error instanceof Error ? error : new Error(String(error)));
+          });
+        },
+      );
+    });
+  }
+
+  close(): void {
+    this.stopping.removeEventListener('abort', this.stop);
+  }
+}

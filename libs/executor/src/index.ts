@@ -1,0 +1,2 @@
+export * from './batch-runner.js';
+export * from './executor.js';

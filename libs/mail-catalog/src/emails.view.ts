@@ -1,0 +1,102 @@
+import type { RecordedEvent } from '#libs/event-store';
+import { canonicalJson } from '#libs/kernel';
+import type { Change, Condition, Projection } from '#libs/read-store';
+import { batchCodecs, isCopyEvent, outcomeOf, type EmailFilter, type Location } from '#libs/remediation';
+import { emailKey, type EmailRecord } from './email-record.js';
+import { catalogCodecs } from './events.js';
+import { locationOf } from './placement.js';
+
+/** One email: what the source said, and where its recipient's copy is by now as far as Clawback knows. */
+export interface EmailDoc {
+  readonly tenant: string;
+  readonly record: EmailRecord;
+  readonly location: Location;
+}
+
+export const emailDocId = (tenant: string, key: string): string => `${tenant}/${key}`;
+
+/** The mail catalogue: what selections query. */
+export const emailsView: Projection<EmailDoc> = {
+  name: 'emails',
+  version: 1,
+  fields: {
+    tenant: { type: 'text', of: (doc) => doc.tenant },
+    sender: { type: 'text', of: (doc) => doc.record.senderFromAddress },
+    recipient: { type: 'text', of: (doc) => doc.record.recipientEmailAddress },
+    subject: { type: 'text', of: (doc) => doc.record.subject.toLowerCase() },
+    direction: { type: 'text', of: (doc) => doc.record.direction },
+    location: { type: 'text', of: (doc) => doc.location },
+    receivedAt: { type: 'text', of: (doc) => doc.record.receivedAt },
+    networkMessageId: { type: 'text', of: (doc) => doc.record.networkMessageId },
+    internetMessageId: { type: 'text', of: (doc) => doc.record.internetMessageId },
+    clusterId: { type: 'text', of: (doc) => doc.record.emailClusterId },
+  },
+  indexes: [
+    ['tenant', 'id'],
+    ['tenant', 'receivedAt', 'id'],
+    ['tenant', 'sender', 'receivedAt', 'id'],
+    ['tenant', 'recipient', 'receivedAt', 'id'],
+    ['tenant', 'internetMessageId', 'receivedAt', 'id'],
+    ['tenant', 'clusterId', 'receivedAt', 'id'],
+  ],
+  project,
+};
+
+function project(recorded: RecordedEvent): readonly Change<EmailDoc>[] {
+  const tenant = recorded.metadata.tenant ?? '';
+  const imported = catalogCodecs.decode(recorded);
+  if (imported !== undefined) {
+    return imported.data.emails.map((record) => ({
+      id: emailDocId(tenant, emailKey(record.networkMessageId, record.recipientEmailAddress)),
+      apply: (doc) => withRecord(tenant, record, doc),
+    }));
+  }
+  const event = batchCodecs.decode(recorded);
+  if (event === undefined || !isCopyEvent(event)) return [];
+  const { kind, to } = outcomeOf(event);
+  if (kind !== 'recipient' || to === undefined) return [];
+  const location = locationOf(to);
+  return [
+    {
+      id: emailDocId(tenant, emailKey(event.data.networkMessageId, event.data.mailbox)),
+      apply: (doc) => (doc === undefined || doc.location === location ? doc : { ...doc, location }),
+    },
+  ];
+}
+
+/** A record that says the same location as before does not undo what Clawback did since. */
+function withRecord(tenant: string, record: EmailRecord, doc: EmailDoc | undefined): EmailDoc {
+  if (doc !== undefined && sameRecord(doc.record, record)) return doc;
+  const moved = doc === undefined || doc.record.latestDeliveryLocation !== record.latestDeliveryLocation;
+  return { tenant, record, location: moved ? record.latestDeliveryLocation : doc.location };
+}
+
+export const sameRecord = (a: EmailRecord, b: EmailRecord): boolean => canonicalJson(a) === canonicalJson(b);
+
+/** A filter of the catalogue as conditions on the view. Ids and addresses are in lower case by now. */
+export function conditionsOf(tenant: string, filter: EmailFilter): Condition[] {
+  const equal = (field: string, value: string | undefined): Condition[] =>
+    value === undefined ? [] : [{ field, op: 'eq', value }];
+  return [
+    { field: 'tenant', op: 'eq', value: tenant },
+    // All emails of a message follow each other in the key: a range of it needs no index of its own.
+    ...(filter.networkMessageId === undefined
+      ? []
+      : [{ field: 'id', op: 'startsWith' as const, value: `${tenant}/${filter.networkMessageId}/` }]),
+    ...equal('sender', filter.sender),
+    ...equal('recipient', filter.recipient),
+    ...equal('direction', filter.direction),
+    ...equal('location', filter.location),
+    ...equal('internetMessageId', filter.internetMessageId),
+    ...equal('clusterId', filter.clusterId),
+    ...(filter.startTime === undefined
+      ? []
+      : [{ field: 'receivedAt', op: 'gte' as const, value: filter.startTime }]),
+    ...(filter.endTime === undefined
+      ? []
+      : [{ field: 'receivedAt', op: 'lt' as const, value: filter.endTime }]),
+    ...(filter.subject === undefined
+      ? []
+      : [{ field: 'subject', op: 'contains' as const, value: filter.subject.toLowerCase() }]),
+  ];
+}

@@ -1,0 +1,79 @@
+import { type EventStore } from '#libs/event-store';
+import { type ReadStore, untilFresh, type Page, type Scalar } from '#libs/read-store';
+import { SelectionSource, type EmailFilter, type SelectedEmail } from '#libs/remediation';
+import type { EmailDoc } from './emails.view.js';
+import { conditionsOf, emailDocId, emailsView } from './emails.view.js';
+
+/** Emails read from the view at once while a selection is planned. */
+const STREAM_PAGE = 1000;
+
+/** Queries of the mail catalogue, for people and for the planning of remediations. */
+export class MailCatalog extends SelectionSource {
+  constructor(
+    private readonly events: EventStore,
+    private readonly store: ReadStore,
+  ) {
+    super();
+  }
+
+  ready(): Promise<void> {
+    return untilFresh(this.events, this.store, emailsView);
+  }
+
+  count(tenant: string, filter: EmailFilter): Promise<number> {
+    return this.store.count(emailsView, conditionsOf(tenant, filter));
+  }
+
+  /** Newest first. */
+  search(
+    tenant: string,
+    filter: EmailFilter,
+    page: { readonly limit: number; readonly after?: readonly Scalar[] },
+  ): Promise<Page<EmailDoc>> {
+    return this.store.find(emailsView, {
+      where: conditionsOf(tenant, filter),
+      orderBy: ['receivedAt'],
+      descending: true,
+      ...page,
+    });
+  }
+
+  async *stream(tenant: string, filter: EmailFilter): AsyncGenerator<SelectedEmail> {
+    const where = conditionsOf(tenant, filter);
+    let after: readonly Scalar[] | undefined;
+    do {
+      const page = await this.store.find(emailsView, {
+        where,
+        limit: STREAM_PAGE,
+        ...(after === undefined ? {} : { after }),
+      });
+      for (const { doc } of page.items) yield selectedEmailOf(doc);
+      after = page.next;
+    } while (after !== undefined);
+  }
+
+  async getMany(tenant: string, keys: readonly string[]): Promise<SelectedEmail[]> {
+    const found = await this.docs(tenant, keys);
+    return found.map(selectedEmailOf);
+  }
+
+  /** The documents that exist among these keys (`networkMessageId/recipient`). */
+  async docs(tenant: string, keys: readonly string[]): Promise<EmailDoc[]> {
+    const found = await this.store.getMany(
+      emailsView,
+      keys.map((key) => emailDocId(tenant, key)),
+    );
+    return found.map(({ doc }) => doc);
+  }
+}
+
+const selectedEmailOf = ({ record, location }: EmailDoc): SelectedEmail => ({
+  networkMessageId: record.networkMessageId,
+  recipientEmailAddress: record.recipientEmailAddress,
+  internetMessageId: record.internetMessageId,
+  sender: record.senderFromAddress,
+  subject: record.subject,
+  direction: record.direction,
+  receivedAt: record.receivedAt,
+  location,
+});

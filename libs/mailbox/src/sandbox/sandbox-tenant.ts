@@ -1,0 +1,549 @@
+import { z } from 'zod';
+import {
+  ClawbackError,
+  formatPosition,
+  invalidInput,
+  parsePosition,
+  SystemClock,
+  type Clock,
+  type FieldProblem,
+  type Position,
+} from '#libs/kernel';
+import { SqliteFile, type SqlRow } from '#libs/sqlite';
+import {
+  MailboxError,
+  MailboxGateway,
+  type Folder,
+  type MoveRequest,
+  type MoveResult,
+} from '../mailbox-gateway.js';
+
+type CopyKind = MoveRequest['copyKind'];
+
+/** One copy of a message as it is delivered: which mailbox it is in and the folder it first lands in. */
+export interface SandboxCopy {
+  readonly tenant: string;
+  readonly mailbox: string;
+  readonly networkMessageId: string;
+  readonly internetMessageId: string;
+  readonly copyKind: CopyKind;
+  readonly folder: Folder;
+}
+
+/** One real move that an operation made. What users do themselves (see {@link Fault}) is not in the journal. */
+export interface JournalEntry {
+  readonly operationId: string;
+  readonly tenant: string;
+  readonly mailbox: string;
+  readonly networkMessageId: string;
+  readonly copyKind: CopyKind;
+  readonly from: Folder;
+  readonly to: Folder;
+  /** ISO 8601, UTC. */
+  readonly at: string;
+}
+
+/** What goes wrong in one mailbox. `times`: how many calls it hits before they work again; absent: every call. */
+export type Fault =
+  /** Every move answers `mailboxNotFound`. */
+  | { readonly kind: 'missingMailbox' }
+  /** The user moves all copies that are there when the fault is set; copies delivered later stay where they land. */
+  | { readonly kind: 'movedByUser'; readonly folder: Folder }
+  /** The user purges all copies that are there when the fault is set; clearing it does not bring them back. */
+  | { readonly kind: 'deletedByUser' }
+  /** The call throws a {@link MailboxError} made of these fields. */
+  | {
+      readonly kind: 'error';
+      readonly code: string;
+      readonly retryable: boolean;
+      readonly times?: number;
+      readonly retryAfterMs?: number;
+    }
+  /** The call answers nothing and moves nothing until its signal fires. */
+  | { readonly kind: 'hang'; readonly times?: number }
+  /** The call acts and answers after `delayMs`; given up before, it has moved nothing. */
+  | { readonly kind: 'slow'; readonly delayMs: number };
+
+export interface MailboxFault {
+  readonly mailbox: string;
+  /** `times` is what remains of it; 0 when it is used up. */
+  readonly fault: Fault;
+}
+
+export interface SandboxOptions {
+  /** Dates the rows of the journal. */
+  readonly clock?: Clock;
+}
+
+const ONE_HOUR_MS = 3_600_000;
+const JOURNAL_PAGE = 500;
+
+const SCHEMA = `
+  -- A copy whose folder is NULL is purged: the row stays, so that a repeated delivery does not bring it back.
+  CREATE TABLE IF NOT EXISTS copies(
+    tenant TEXT NOT NULL,
+    mailbox TEXT NOT NULL,
+    networkMessageId TEXT NOT NULL,
+    copyKind TEXT NOT NULL,
+    internetMessageId TEXT NOT NULL,
+    folder TEXT,
+    previousFolder TEXT,
+    PRIMARY KEY(tenant, mailbox, networkMessageId, copyKind)
+  ) WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS moves(
+    sequence INTEGER PRIMARY KEY,
+    tenant TEXT NOT NULL,
+    operationId TEXT NOT NULL,
+    mailbox TEXT NOT NULL,
+    networkMessageId TEXT NOT NULL,
+    copyKind TEXT NOT NULL,
+    fromFolder TEXT NOT NULL,
+    toFolder TEXT NOT NULL,
+    at TEXT NOT NULL,
+    UNIQUE(tenant, operationId, mailbox, networkMessageId, copyKind)
+  );
+  CREATE TABLE IF NOT EXISTS faults(
+    tenant TEXT NOT NULL,
+    mailbox TEXT NOT NULL,
+    fault TEXT NOT NULL,
+    remaining INTEGER,
+    PRIMARY KEY(tenant, mailbox)
+  ) WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS delivered(
+    only INTEGER PRIMARY KEY CHECK(only = 1),
+    position TEXT NOT NULL
+  );
+  INSERT INTO delivered VALUES(1, '') ON CONFLICT DO NOTHING;
+`;
+
+/**
+ * A mail tenant of its own in one SQLite file: durable, with faults that can be injected while it runs. Hundreds of
+ * moves in one turn of the event loop share one commit. Mailbox addresses are compared in lower case.
+ *
+ * Every real move is remembered by its operation id, also when other operations followed; a refusal changed nothing, so
+ * a repeat of it is looked at afresh.
+ *
+ * Every method throws {@link ClawbackError} of kind `unavailable` once closed, or when the file cannot be used.
+ */
+export class SandboxTenant extends MailboxGateway {
+  private readonly file: SqliteFile;
+  private readonly clock: Clock;
+  private readonly sleepers = new Set<() => void>();
+
+  constructor(path: string, options: SandboxOptions = {}) {
+    super();
+    this.clock = options.clock ?? new SystemClock();
+    this.file = reportingStoreErrors(() => {
+      const file = new SqliteFile(path, { durability: 'full' });
+      file.exec(SCHEMA);
+      return file;
+    });
+  }
+
+  /**
+   * Places the copies that are not there yet (an existing one is never moved, a purged one never comes back) and moves
+   * the delivery checkpoint to `position`, as one. Idempotent; the checkpoint never goes back.
+   */
+  async deliver(copies: readonly SandboxCopy[], position: Position): Promise<void> {
+    await this.write(() => {
+      for (const copy of copies) this.place(copy);
+      this.file.run('UPDATE delivered SET position = max(position, ?)', formatPosition(position));
+    });
+    this.wake();
+  }
+
+  /** The position of the last event whose copies are delivered; `START` at first. */
+  deliveredTo(): Position {
+    return this.read(() =>
+      parsePosition(textOf(this.file.get('SELECT position FROM delivered'), 'position')),
+    );
+  }
+
+  /**
+   * Resolves when everything up to `position` is delivered (by this instance, or already in the file).
+   * @throws {MailboxError} `timeout` when the signal fires first.
+   */
+  async whenDelivered(position: Position, signal?: AbortSignal): Promise<void> {
+    await this.waitFor(() => (this.deliveredTo() >= position ? true : undefined), signal);
+  }
+
+  override async move(request: MoveRequest, signal: AbortSignal): Promise<MoveResult> {
+    refuseWhenFired(signal);
+    const answer = await this.write(() => this.attempt(request, signal));
+    return answer();
+  }
+
+  /** Where a copy is now and where it was before its last move; undefined when it was never there or is purged. */
+  locate(
+    tenant: string,
+    mailbox: string,
+    networkMessageId: string,
+    copyKind: CopyKind,
+  ): { folder: Folder; previousFolder: Folder | undefined } | undefined {
+    const row = this.read(() => this.copy({ tenant, mailbox, networkMessageId, copyKind }));
+    if (row === undefined || row.folder === null) return undefined;
+    return {
+      folder: textOf(row, 'folder'),
+      previousFolder: row.previousFolder === null ? undefined : textOf(row, 'previousFolder'),
+    };
+  }
+
+  /** The real moves of a tenant in the order they were made; only operations whose id begins with the prefix. */
+  *journal(tenant: string, operationIdPrefix = ''): Generator<JournalEntry> {
+    let after: number | undefined = 0;
+    while (after !== undefined) {
+      const page: SqlRow[] = this.journalPage(tenant, operationIdPrefix, after);
+      for (const row of page) yield journalEntryOf(row);
+      after = page.length < JOURNAL_PAGE ? undefined : Number(page.at(-1)?.sequence);
+    }
+  }
+
+  /** How many copies of a tenant are in each folder; folders without any are left out. */
+  countByFolder(tenant: string): Readonly<Record<Folder, number>> {
+    const rows = this.read(() =>
+      this.file.all(
+        'SELECT folder, count(*) AS copies FROM copies WHERE tenant = ? AND folder IS NOT NULL GROUP BY folder',
+        tenant,
+      ),
+    );
+    return Object.fromEntries(rows.map((row) => [textOf(row, 'folder'), Number(row.copies)]));
+  }
+
+  /** Injects a fault into a mailbox, in place of the one it has; what the user does in it happens now. Durable. */
+  async setFault(tenant: string, mailbox: string, fault: Fault): Promise<void> {
+    const address = mailbox.toLowerCase();
+    await this.write(() => {
+      this.file.run(
+        'INSERT OR REPLACE INTO faults(tenant, mailbox, fault, remaining) VALUES(?, ?, ?, ?)',
+        tenant,
+        address,
+        JSON.stringify(fault),
+        'times' in fault ? fault.times : null,
+      );
+      if (fault.kind === 'movedByUser') this.moveByUser(tenant, address, fault.folder);
+      if (fault.kind === 'deletedByUser') this.purge(tenant, address);
+    });
+  }
+
+  /** The mailbox works again; what its user did stays done. */
+  async clearFault(tenant: string, mailbox: string): Promise<void> {
+    await this.write(() =>
+      this.file.run('DELETE FROM faults WHERE tenant = ? AND mailbox = ?', tenant, mailbox.toLowerCase()),
+    );
+  }
+
+  /** The faults of a tenant, by mailbox. */
+  faults(tenant: string): MailboxFault[] {
+    const rows = this.read(() =>
+      this.file.all('SELECT mailbox, fault, remaining FROM faults WHERE tenant = ? ORDER BY mailbox', tenant),
+    );
+    return rows.map((row) => ({ mailbox: textOf(row, 'mailbox'), fault: faultOf(row) }));
+  }
+
+  /** Finishes the moves that are under way; calls that hang or wait are told `unavailable`. Idempotent. */
+  override close(): Promise<void> {
+    this.file.close();
+    this.wake();
+    return Promise.resolve();
+  }
+
+  /**
+   * Runs inside the transaction and gives what to answer after its commit: a fault that counts down must not be rolled
+   * back by the error it makes.
+   */
+  private attempt(request: MoveRequest, signal: AbortSignal): () => MoveResult | Promise<MoveResult> {
+    refuseWhenFired(signal);
+    const fault = this.useFault(request.tenant, request.mailbox);
+    switch (fault?.kind) {
+      case 'missingMailbox':
+        return () => ({ kind: 'mailboxNotFound' });
+      case 'error':
+        return () => {
+          throw new MailboxError(fault.code, 'injected fault', fault.retryable, fault.retryAfterMs);
+        };
+      case 'hang':
+        return () => this.waitFor<MoveResult>(() => undefined, signal);
+      case 'slow':
+        return () => this.moveAfter(fault.delayMs, request, signal);
+      case 'movedByUser':
+      case 'deletedByUser':
+      case undefined: {
+        const result = this.carryOut(request);
+        return () => result;
+      }
+    }
+  }
+
+  private async moveAfter(delayMs: number, request: MoveRequest, signal: AbortSignal): Promise<MoveResult> {
+    let elapsed = false;
+    const timer = setTimeout(() => {
+      elapsed = true;
+      this.wake();
+    }, delayMs);
+    try {
+      await this.waitFor(() => (elapsed ? true : undefined), signal);
+    } finally {
+      clearTimeout(timer);
+    }
+    return this.write(() => {
+      refuseWhenFired(signal);
+      return this.carryOut(request);
+    });
+  }
+
+  /** The fault that hits this call, if any, counted down by it. */
+  private useFault(tenant: string, mailbox: string): Fault | undefined {
+    const key = [tenant, mailbox.toLowerCase()] as const;
+    const row = this.file.get('SELECT fault, remaining FROM faults WHERE tenant = ? AND mailbox = ?', ...key);
+    if (row === undefined || row.remaining === 0) return undefined;
+    if (row.remaining !== null) {
+      this.file.run('UPDATE faults SET remaining = remaining - 1 WHERE tenant = ? AND mailbox = ?', ...key);
+    }
+    return faultOf(row);
+  }
+
+  private carryOut(request: MoveRequest): MoveResult {
+    const { to, onlyFrom } = request;
+    const earlier = this.earlierMove(request);
+    if (earlier !== undefined) return earlier;
+    const copy = this.copy(request);
+    if (copy === undefined && !this.isKnown(request.tenant, request.mailbox)) {
+      return { kind: 'mailboxNotFound' };
+    }
+    if (copy === undefined || copy.folder === null) return { kind: 'notFound' };
+    const folder = textOf(copy, 'folder');
+    if (folder === to) return { kind: 'alreadyInDestination', folder };
+    if (onlyFrom !== undefined && folder !== onlyFrom) return { kind: 'movedSince', folder };
+    this.relocate(request, folder);
+    return { kind: 'moved', from: folder, to };
+  }
+
+  private earlierMove(request: MoveRequest): MoveResult | undefined {
+    const { tenant, operationId, networkMessageId, copyKind } = request;
+    const row = this.file.get(
+      `SELECT fromFolder, toFolder FROM moves
+       WHERE tenant = ? AND operationId = ? AND mailbox = ? AND networkMessageId = ? AND copyKind = ?`,
+      ...[tenant, operationId, request.mailbox.toLowerCase(), networkMessageId, copyKind],
+    );
+    return row && { kind: 'moved', from: textOf(row, 'fromFolder'), to: textOf(row, 'toFolder') };
+  }
+
+  private relocate(request: MoveRequest, from: Folder): void {
+    const { tenant, operationId, to } = request;
+    const key = keyOf(request);
+    this.file.run(
+      `UPDATE copies SET previousFolder = folder, folder = ?
+       WHERE tenant = ? AND mailbox = ? AND networkMessageId = ? AND copyKind = ?`,
+      ...[to, ...key],
+    );
+    const [, mailbox, networkMessageId, copyKind] = key;
+    this.file.run(
+      `INSERT INTO moves(tenant, operationId, mailbox, networkMessageId, copyKind, fromFolder, toFolder, at)
+       VALUES(?, ?, ?, ?, ?, ?, ?, ?)`,
+      ...[tenant, operationId, mailbox, networkMessageId, copyKind, from, to, this.clock.now().toISOString()],
+    );
+  }
+
+  private place(copy: SandboxCopy): void {
+    this.file.run(
+      `INSERT INTO copies(tenant, mailbox, networkMessageId, copyKind, internetMessageId, folder)
+       VALUES(?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
+      ...[...keyOf(copy), copy.internetMessageId, copy.folder],
+    );
+  }
+
+  private copy(key: CopyKey): SqlRow | undefined {
+    return this.file.get(
+      `SELECT folder, previousFolder FROM copies
+       WHERE tenant = ? AND mailbox = ? AND networkMessageId = ? AND copyKind = ?`,
+      ...keyOf(key),
+    );
+  }
+
+  /** Whether there is such a mailbox: something was delivered to it, or a fault was injected into it. */
+  private isKnown(tenant: string, mailbox: string): boolean {
+    const key = [tenant, mailbox.toLowerCase()] as const;
+    const found = this.file.get(
+      `SELECT EXISTS(SELECT 1 FROM copies WHERE tenant = ? AND mailbox = ?)
+           OR EXISTS(SELECT 1 FROM faults WHERE tenant = ? AND mailbox = ?) AS known`,
+      ...[...key, ...key],
+    );
+    return found?.known === 1;
+  }
+
+  private moveByUser(tenant: string, mailbox: string, folder: Folder): void {
+    this.file.run(
+      `UPDATE copies SET previousFolder = folder, folder = ?
+       WHERE tenant = ? AND mailbox = ? AND folder <> ?`,
+      ...[folder, tenant, mailbox, folder],
+    );
+  }
+
+  private purge(tenant: string, mailbox: string): void {
+    this.file.run(
+      'UPDATE copies SET folder = NULL, previousFolder = NULL WHERE tenant = ? AND mailbox = ?',
+      ...[tenant, mailbox],
+    );
+  }
+
+  private journalPage(tenant: string, prefix: string, after: number): SqlRow[] {
+    return this.read(() =>
+      this.file.all(
+        `SELECT * FROM moves
+         WHERE tenant = ? AND sequence > ? AND substr(operationId, 1, length(?)) = ?
+         ORDER BY sequence LIMIT ?`,
+        ...[tenant, after, prefix, prefix, JOURNAL_PAGE],
+      ),
+    );
+  }
+
+  /** The first answer that is not undefined: asked now, and again whenever something wakes us. */
+  private async waitFor<T>(answer: () => T | undefined, signal?: AbortSignal): Promise<T> {
+    for (;;) {
+      this.refuseWhenClosed();
+      refuseWhenFired(signal);
+      const found = answer();
+      if (found !== undefined) return found;
+      await this.woken(signal);
+    }
+  }
+
+  private woken(signal?: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      const wake = () => {
+        this.sleepers.delete(wake);
+        signal?.removeEventListener('abort', wake);
+        resolve();
+      };
+      this.sleepers.add(wake);
+      signal?.addEventListener('abort', wake);
+    });
+  }
+
+  private wake(): void {
+    for (const wake of [...this.sleepers]) wake();
+  }
+
+  private read<T>(work: () => T): T {
+    this.refuseWhenClosed();
+    return reportingStoreErrors(work);
+  }
+
+  private async write<T>(work: () => T): Promise<T> {
+    this.refuseWhenClosed();
+    try {
+      return await this.file.grouped(work);
+    } catch (error) {
+      throw storeError(error);
+    }
+  }
+
+  private refuseWhenClosed(): void {
+    if (!this.file.isOpen) {
+      throw new ClawbackError('unavailable', 'sandboxClosed', 'the sandbox tenant is closed');
+    }
+  }
+}
+
+type CopyKey = Pick<SandboxCopy, 'tenant' | 'mailbox' | 'networkMessageId' | 'copyKind'>;
+
+const keyOf = (copy: CopyKey) =>
+  [copy.tenant, copy.mailbox.toLowerCase(), copy.networkMessageId, copy.copyKind] as const;
+
+const textOf = (row: SqlRow | undefined, column: string): string => {
+  const value = row?.[column];
+  if (typeof value !== 'string') throw new TypeError(`sandbox: expected a text in ${column}`);
+  return value;
+};
+
+const journalEntryOf = (row: SqlRow): JournalEntry => ({
+  operationId: textOf(row, 'operationId'),
+  tenant: textOf(row, 'tenant'),
+  mailbox: textOf(row, 'mailbox'),
+  networkMessageId: textOf(row, 'networkMessageId'),
+  copyKind: textOf(row, 'copyKind') as CopyKind,
+  from: textOf(row, 'fromFolder'),
+  to: textOf(row, 'toFolder'),
+  at: textOf(row, 'at'),
+});
+
+const faultOf = (row: SqlRow): Fault => {
+  const fault = JSON.parse(textOf(row, 'fault')) as Fault;
+  return typeof row.remaining === 'number' ? ({ ...fault, times: row.remaining } as Fault) : fault;
+};
+
+function refuseWhenFired(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) throw new MailboxError('timeout', 'gave up before the mailbox answered', true);
+}
+
+/** A failure of the file becomes `unavailable`; anything else is passed on as it is. */
+function storeError(error: unknown): unknown {
+  if (!isSqliteError(error)) return error;
+  return new ClawbackError(
+    'unavailable',
+    'sandboxUnavailable',
+    'the file of the sandbox tenant cannot be used',
+    {},
+    { cause: error },
+  );
+}
+
+/** By shape: the driver's errors need not come from the realm of our own `Error`. */
+const isSqliteError = (error: unknown): boolean =>
+  typeof error === 'object' && error !== null && 'code' in error && error.code === 'ERR_SQLITE_ERROR';
+
+function reportingStoreErrors<T>(work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    throw storeError(error);
+  }
+}
+
+const times = z.int().min(1).max(1_000_000).exactOptional();
+const milliseconds = z.int().min(0).max(ONE_HOUR_MS);
+const name = z
+  .string()
+  .min(1)
+  .max(255)
+  .refine((text) => !text.includes('\0'), { error: 'must not contain NUL' });
+
+const faultSchema = z.discriminatedUnion(
+  'kind',
+  [
+    z.strictObject({ kind: z.literal('missingMailbox') }),
+    z.strictObject({ kind: z.literal('movedByUser'), folder: name }),
+    z.strictObject({ kind: z.literal('deletedByUser') }),
+    z.strictObject({
+      kind: z.literal('error'),
+      code: name,
+      retryable: z.boolean(),
+      times,
+      retryAfterMs: milliseconds.exactOptional(),
+    }),
+    z.strictObject({ kind: z.literal('hang'), times }),
+    z.strictObject({ kind: z.literal('slow'), delayMs: milliseconds }),
+  ],
+  {
+    error:
+      'must be an object whose kind is one of missingMailbox, movedByUser, deletedByUser, error, hang, slow',
+  },
+);
+
+/**
+ * Checks a fault that comes from outside. `times` is 1 to 1,000,000; `delayMs` and `retryAfterMs` are 0 to one hour;
+ * `folder` and `code` have 1 to 255 characters.
+ * @throws {ClawbackError} kind `invalid`, code `invalidFault`, with a problem for each wrong field.
+ */
+export function parseFault(input: unknown): Fault {
+  const parsed = faultSchema.safeParse(input);
+  if (parsed.success) return parsed.data;
+  throw invalidInput(parsed.error.issues.flatMap(problemsOf), 'invalidFault');
+}
+
+function problemsOf(issue: z.core.$ZodIssue): FieldProblem[] {
+  if (issue.code === 'unrecognized_keys') {
+    return issue.keys.map((field) => ({ field, problem: 'is not a field of this kind of fault' }));
+  }
+  return [{ field: issue.path.length === 0 ? 'fault' : issue.path.join('.'), problem: issue.message }];
+}

@@ -1,0 +1,286 @@
+import { BlockList, isIP } from 'node:net';
+import { z } from 'zod';
+import { type FieldProblem, invalidInput } from '#libs/kernel';
+
+const PREFIX = 'CLAWBACK_';
+
+/** Read by the command line client only; the server accepts and ignores them. */
+const CLIENT_VARIABLES: readonly string[] = ['CLAWBACK_URL', 'CLAWBACK_TOKEN'];
+
+const variables = z.registry<{ readonly name: string; readonly meaning: string }>();
+
+type Value = string | number | undefined;
+
+const setting = <S extends z.ZodType<Value>>(name: string, meaning: string, schema: S): S => {
+  variables.add(schema, { name, meaning });
+  return schema;
+};
+
+/** Messages of our own throughout: they name the rule and never the value. */
+const text = z
+  .string()
+  .trim()
+  .max(2048, 'must be at most 2048 characters')
+  .refine((value) => value !== '', 'must not be blank');
+
+const whole = (min: number, max: number) => {
+  const problem = `must be a whole number from ${min} to ${max}`;
+  return z
+    .string()
+    .regex(/^\d{1,15}$/, problem)
+    .transform(Number)
+    .pipe(z.number().min(min, problem).max(max, problem));
+};
+
+const webAddress = text.refine((value) => {
+  if (!URL.canParse(value)) return false;
+  const { protocol, username, password } = new URL(value);
+  return /^https?:$/.test(protocol) && username === '' && password === '';
+}, 'must be an http or https address without credentials');
+
+const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const;
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+const GIB = 1024 * MIB;
+const HOUR_MS = 3_600_000;
+
+const groups = {
+  http: {
+    host: setting(
+      'CLAWBACK_HOST',
+      'The address to listen on. Anything but a loopback address needs CLAWBACK_ISSUER.',
+      text.default('127.0.0.1'),
+    ),
+    port: setting(
+      'CLAWBACK_PORT',
+      'The port to listen on; 0 takes a free one.',
+      whole(0, 65_535).default(8080),
+    ),
+    bodyLimitBytes: setting(
+      'CLAWBACK_BODY_LIMIT_BYTES',
+      'The largest request body, in bytes.',
+      whole(KIB, 64 * MIB).default(MIB),
+    ),
+    importLimitBytes: setting(
+      'CLAWBACK_IMPORT_LIMIT_BYTES',
+      'The largest mail catalogue import, in bytes after decompression.',
+      whole(KIB, 1024 * GIB).default(GIB),
+    ),
+    requestTimeoutMs: setting(
+      'CLAWBACK_REQUEST_TIMEOUT_MS',
+      'How long a client may take to send its whole request, in milliseconds; 0 for ever.',
+      whole(0, 24 * HOUR_MS).default(300_000),
+    ),
+  },
+  data: {
+    directory: setting(
+      'CLAWBACK_DATA',
+      'The directory of the embedded stores and of the local signing key.',
+      text.default('.clawback'),
+    ),
+  },
+  auth: {
+    issuer: setting(
+      'CLAWBACK_ISSUER',
+      'The issuer whose tokens are accepted, exactly as in their "iss" claim. Without it, tokens are signed with a local key.',
+      text.optional(),
+    ),
+    audience: setting(
+      'CLAWBACK_AUDIENCE',
+      'The audience that a token must name in its "aud" claim.',
+      text.default('clawback'),
+    ),
+    jwksUri: setting(
+      'CLAWBACK_JWKS_URI',
+      "Where the issuer's public keys are (a JSON Web Key Set). Needed with CLAWBACK_ISSUER.",
+      webAddress.optional(),
+    ),
+  },
+  limits: {
+    byHand: setting(
+      'CLAWBACK_LIMIT_BY_HAND',
+      'Emails of one remediation when they are chosen one by one.',
+      whole(1, 1_000_000).default(100),
+    ),
+    byQuery: setting(
+      'CLAWBACK_LIMIT_BY_QUERY',
+      'Emails of one remediation when a query selects them.',
+      whole(1, 10_000_000).default(200_000),
+    ),
+    exclusions: setting(
+      'CLAWBACK_LIMIT_EXCLUSIONS',
+      'Emails that may be taken out of what a query selects.',
+      whole(0, 1_000_000).default(100),
+    ),
+    active: setting(
+      'CLAWBACK_LIMIT_ACTIVE',
+      'Remediations of one tenant that are active at a time.',
+      whole(1, 1_000_000).default(50),
+    ),
+    activeEmails: setting(
+      'CLAWBACK_LIMIT_ACTIVE_EMAILS',
+      'Emails in all active remediations of one tenant.',
+      whole(1, 1_000_000_000).default(1_000_000),
+    ),
+  },
+  executor: {
+    copyDeadlineMs: setting(
+      'CLAWBACK_COPY_DEADLINE_MS',
+      'How long one attempt at one copy may take, in milliseconds.',
+      whole(1, HOUR_MS).default(30_000),
+    ),
+    maxAttempts: setting(
+      'CLAWBACK_MAX_ATTEMPTS',
+      'Attempts at one copy before it has failed.',
+      whole(1, 100).default(3),
+    ),
+    batchesInFlight: setting(
+      'CLAWBACK_BATCHES_IN_FLIGHT',
+      'Batches that one process works on at a time.',
+      whole(1, 1000).default(4),
+    ),
+    remediationsInFlight: setting(
+      'CLAWBACK_REMEDIATIONS_IN_FLIGHT',
+      'Remediations that one process works on at a time.',
+      whole(1, 1000).default(8),
+    ),
+    mailboxConcurrency: setting(
+      'CLAWBACK_MAILBOX_CONCURRENCY',
+      'Calls to one mailbox at a time.',
+      whole(1, 100).default(4),
+    ),
+  },
+  log: {
+    level: setting(
+      'CLAWBACK_LOG_LEVEL',
+      `The least severe log entry that is written: ${LOG_LEVELS.join(', ')}.`,
+      z.enum(LOG_LEVELS, `must be one of ${LOG_LEVELS.join(', ')}`).default('info'),
+    ),
+  },
+};
+
+const schema = z
+  .object({
+    http: z.object(groups.http).readonly(),
+    data: z.object(groups.data).readonly(),
+    auth: z.object(groups.auth).readonly(),
+    limits: z.object(groups.limits).readonly(),
+    executor: z.object(groups.executor).readonly(),
+    log: z.object(groups.log).readonly(),
+  })
+  .superRefine(({ http, auth }, check) => {
+    const refuse = (group: keyof typeof groups, key: string, message: string) => {
+      check.addIssue({ code: 'custom', path: [group, key], message });
+    };
+    if (auth.issuer !== undefined && auth.jwksUri === undefined) {
+      refuse('auth', 'jwksUri', 'is needed because CLAWBACK_ISSUER is set');
+    }
+    if (auth.issuer === undefined && auth.jwksUri !== undefined) {
+      refuse('auth', 'issuer', 'is needed because CLAWBACK_JWKS_URI is set');
+    }
+    if (auth.issuer === undefined && !isLoopback(http.host)) {
+      refuse(
+        'http',
+        'host',
+        'must be a loopback address (127.0.0.0/8, ::1 or localhost) unless CLAWBACK_ISSUER is set: ' +
+          'tokens of the local key are for this machine only',
+      );
+    }
+  })
+  .readonly();
+
+/** All settings of a process; frozen. Sizes are in bytes, times in milliseconds. */
+export type Config = z.output<typeof schema>;
+
+/** Values that win over the environment, for instance from command line options. `undefined` does not. */
+export type ConfigOverrides = {
+  readonly [G in keyof Config]?: { readonly [K in keyof Config[G]]?: Config[G][K] | undefined };
+};
+
+/**
+ * Reads the settings once, at boot. An empty variable counts as not set.
+ * @throws ClawbackError 'invalid' `invalidConfiguration` that lists every wrong or unknown `CLAWBACK_*` variable with
+ * the reason, and never its value.
+ */
+export function loadConfig(
+  env: Readonly<Record<string, string | undefined>>,
+  overrides: ConfigOverrides = {},
+): Config {
+  const unknown = unknownVariables(env);
+  const parsed = schema.safeParse(rawSettings(env, overrides));
+  const wrong = parsed.success ? [] : parsed.error.issues.map(problemOf);
+  if (!parsed.success || unknown.length > 0) {
+    throw invalidInput([...unknown, ...wrong], 'invalidConfiguration');
+  }
+  return parsed.data;
+}
+
+/** Every variable, its default and its meaning, one a line, in aligned columns. */
+export function configHelp(): string {
+  const rows = settings().map(({ schema, name, meaning }) => {
+    const { data } = schema.safeParse(undefined);
+    return [name, data === undefined ? '(none)' : String(data), meaning];
+  });
+  const width = (column: number) => Math.max(...rows.map((row) => row[column]?.length ?? 0)) + 2;
+  const widths = [width(0), width(1), 0];
+  return rows.map((row) => row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('')).join('\n');
+}
+
+/** Whether only this machine can reach a server that listens there. Names other than `localhost` are not looked up. */
+export function isLoopback(host: string): boolean {
+  const family = isIP(host);
+  return family === 0
+    ? host.toLowerCase() === 'localhost'
+    : loopback.check(host, family === 4 ? 'ipv4' : 'ipv6');
+}
+
+const loopback = new BlockList();
+loopback.addSubnet('127.0.0.0', 8, 'ipv4');
+loopback.addAddress('::1', 'ipv6');
+
+interface Setting {
+  readonly group: string;
+  readonly key: string;
+  readonly name: string;
+  readonly meaning: string;
+  readonly schema: z.ZodType<Value>;
+}
+
+function settings(): Setting[] {
+  return Object.entries(groups).flatMap(([group, members]) =>
+    Object.entries<z.ZodType<Value>>(members).map(([key, schema]) => {
+      const variable = variables.get(schema);
+      if (variable === undefined) throw new Error(`the setting ${group}.${key} has no variable`);
+      return { group, key, schema, ...variable };
+    }),
+  );
+}
+
+function rawSettings(
+  env: Readonly<Record<string, string | undefined>>,
+  overrides: Readonly<Record<string, Readonly<Record<string, Value>> | undefined>>,
+): Record<string, Record<string, string>> {
+  const raw: Record<string, Record<string, string>> = {};
+  for (const { group, key, name } of settings()) {
+    const members = (raw[group] ??= {});
+    const override = overrides[group]?.[key];
+    const value = override === undefined ? env[name] : String(override);
+    if (value !== undefined && value !== '') members[key] = value;
+  }
+  return raw;
+}
+
+function unknownVariables(env: Readonly<Record<string, string | undefined>>): FieldProblem[] {
+  const known = new Set([...CLIENT_VARIABLES, ...settings().map(({ name }) => name)]);
+  return Object.keys(env)
+    .filter((name) => name.startsWith(PREFIX) && !known.has(name))
+    .sort()
+    .map((field) => ({ field, problem: 'is not a variable of Clawback' }));
+}
+
+function problemOf(issue: z.core.$ZodIssue): FieldProblem {
+  const [group, key] = issue.path;
+  const at = settings().find((setting) => setting.group === group && setting.key === key);
+  return { field: at?.name ?? issue.path.join('.'), problem: issue.message };
+}

@@ -1,0 +1,198 @@
+import type { RecordedEvent } from '#libs/event-store';
+import { isClawbackError, pause, START, type Position } from '#libs/kernel';
+import { backoff } from './backoff.js';
+import type { Change, Projection } from './projection.js';
+import type { ReadStore, Stored } from './read-store.js';
+
+/** How far a view has come and how it is. */
+export interface ViewState {
+  readonly view: string;
+  readonly version: number;
+  /** The last event in the view; `START` before the first. */
+  readonly position: Position;
+  /** `failed`: an event could not be projected; the view stays where it is until the program is mended. */
+  readonly state: 'catchingUp' | 'live' | 'failed';
+  /** Why the view failed, or what it is waiting to heal. */
+  readonly error?: string;
+  /** What was thrown, for the log. */
+  readonly cause?: unknown;
+}
+
+interface Waiter {
+  readonly position: Position;
+  readonly settle: (reached: boolean) => void;
+}
+
+interface PlannedEvent {
+  readonly event: RecordedEvent;
+  readonly changes: readonly Change<unknown>[];
+}
+
+/** One view being projected: takes events in order, knows its position, and tells who waits for it. */
+export class ProjectedView {
+  private current: ViewState;
+  private readonly waiters = new Set<Waiter>();
+  private closed = false;
+
+  constructor(
+    private readonly projection: Projection<unknown>,
+    private readonly store: ReadStore,
+    private readonly onState: (state: ViewState) => void,
+  ) {
+    const { name, version } = projection;
+    this.current = { view: name, version, position: START, state: 'catchingUp' };
+  }
+
+  get state(): ViewState {
+    return this.current;
+  }
+
+  get failed(): boolean {
+    return this.current.state === 'failed';
+  }
+
+  /** Prepares the view in the store and reads its checkpoint. Waits for the store; the signal ends the wait by a throw. */
+  async open(signal: AbortSignal): Promise<void> {
+    const position = await this.patiently(async () => {
+      await this.store.prepare(this.projection);
+      return this.store.checkpoint(this.projection);
+    }, signal);
+    this.become({ position, state: 'catchingUp' });
+  }
+
+  /**
+   * Projects a delivery, events at or below the view's own position left out. An event that cannot be projected makes
+   * the view fail; nothing is thrown but when the signal ends a wait for the store.
+   */
+  async take(events: readonly RecordedEvent[], caughtUp: boolean, signal: AbortSignal): Promise<void> {
+    const fresh = events.filter((event) => event.position > this.current.position);
+    await this.project(fresh, signal);
+    if (!this.failed) this.become({ state: caughtUp ? 'live' : 'catchingUp' });
+  }
+
+  /** Something outside the view holds it up; cleared by the next delivery. */
+  heldUp(cause: unknown): void {
+    this.become({ state: 'catchingUp', error: messageOf(cause), cause });
+  }
+
+  /** Resolves to true when the view has this position; to false after the timeout, or when it fails or is closed. */
+  whenReached(position: Position, timeoutMs: number): Promise<boolean> {
+    if (this.current.position >= position) return Promise.resolve(true);
+    if (this.failed || this.closed) return Promise.resolve(false);
+    return new Promise((resolve) => {
+      const settle = (reached: boolean) => {
+        clearTimeout(timer);
+        this.waiters.delete(waiter);
+        resolve(reached);
+      };
+      const timer = setTimeout(settle, timeoutMs, false);
+      const waiter = { position, settle };
+      this.waiters.add(waiter);
+    });
+  }
+
+  /** Nothing more will come. */
+  close(): void {
+    this.closed = true;
+    this.dismissWaiters();
+  }
+
+  /** When a batch fails, its events are taken one by one: all before the bad one count, and it is known by name. */
+  private async project(events: readonly RecordedEvent[], signal: AbortSignal): Promise<void> {
+    const [first, ...others] = events;
+    if (first === undefined) return;
+    try {
+      await this.projectBatch(events, signal);
+    } catch (error) {
+      if (signal.aborted) throw error;
+      if (others.length === 0) this.fail(first, error);
+      else await this.projectEach(events, signal);
+    }
+  }
+
+  private async projectEach(events: readonly RecordedEvent[], signal: AbortSignal): Promise<void> {
+    for (const event of events) {
+      if (this.failed) return;
+      await this.project([event], signal);
+    }
+  }
+
+  private async projectBatch(events: readonly RecordedEvent[], signal: AbortSignal): Promise<void> {
+    const planned = events.map((event) => ({ event, changes: this.projection.project(event) }));
+    const ids = new Set(planned.flatMap(({ changes }) => changes.map(({ id }) => id)));
+    const stored =
+      ids.size === 0 ? [] : await this.patiently(() => this.store.getMany(this.projection, [...ids]), signal);
+    const touched = fold(planned, stored);
+    const position = events.at(-1)?.position ?? this.current.position;
+    await this.patiently(() => this.store.commit(this.projection, touched, position), signal);
+    this.become({ position, state: this.current.state });
+    for (const waiter of [...this.waiters]) if (waiter.position <= position) waiter.settle(true);
+  }
+
+  /** Tries for ever while the store is unavailable, and says so in the state. Any other error is thrown. */
+  private async patiently<T>(work: () => Promise<T>, signal: AbortSignal): Promise<T> {
+    for (let failures = 1; ; failures += 1) {
+      try {
+        return await work();
+      } catch (error) {
+        if (!isClawbackError(error) || error.kind !== 'unavailable') throw error;
+        this.heldUp(error);
+        await pause(backoff(failures), signal);
+        signal.throwIfAborted();
+      }
+    }
+  }
+
+  private fail({ type, stream, revision }: RecordedEvent, cause: unknown): void {
+    const error = `cannot project ${type} of stream ${stream}, revision ${String(revision)}: ${messageOf(cause)}`;
+    this.become({ state: 'failed', error, cause });
+    this.dismissWaiters();
+  }
+
+  private dismissWaiters(): void {
+    for (const waiter of [...this.waiters]) waiter.settle(false);
+  }
+
+  private become(next: Pick<ViewState, 'state'> & Partial<ViewState>): void {
+    const { view, version, position, state, error } = this.current;
+    this.current = { view, version, position, ...next };
+    const changed =
+      position !== this.current.position || state !== this.current.state || error !== this.current.error;
+    if (changed) this.onState(this.current);
+  }
+}
+
+/**
+ * The documents as the events leave them, those only that have changed. An event at or below the position of a stored
+ * document is in it already. What one event does to one document counts as one change.
+ */
+function fold(planned: readonly PlannedEvent[], stored: readonly Stored<unknown>[]): Stored<unknown>[] {
+  const documents = new Map(stored.map((document) => [document.id, document]));
+  const touched = new Map<string, Stored<unknown>>();
+  for (const { event, changes } of planned) {
+    for (const [id, doc] of applied(event, changes, documents)) {
+      const document = { id, position: event.position, doc };
+      documents.set(id, document);
+      touched.set(id, document);
+    }
+  }
+  return [...touched.values()];
+}
+
+function applied(
+  event: RecordedEvent,
+  changes: readonly Change<unknown>[],
+  documents: ReadonlyMap<string, Stored<unknown>>,
+): ReadonlyMap<string, unknown> {
+  const results = new Map<string, unknown>();
+  for (const { id, apply } of changes) {
+    const document = documents.get(id);
+    if (document !== undefined && document.position >= event.position) continue;
+    const before = results.get(id) ?? document?.doc;
+    const after = apply(before);
+    if (after !== undefined && after !== before) results.set(id, after);
+  }
+  return results;
+}
+
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));

@@ -1,0 +1,533 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import fc from 'fast-check';
+import { EventStore, type Delivery, type RecordedEvent, type SubscribeOptions } from '#libs/event-store';
+import { ClawbackError, START, type Position } from '#libs/kernel';
+import type { ViewState } from './projected-view.js';
+import type { Change, Projection } from './projection.js';
+import { Projector, waitForCheckpoint, type ProjectorOptions } from './projector.js';
+import type { Stored, ViewSpec } from './read-store.js';
+import { SqliteReadStore } from './sqlite/sqlite-read-store.js';
+
+const SOON = { timeoutMs: 20_000 };
+
+/** A log in memory: positions 10, 20, 30 and so on. */
+class FakeEvents extends EventStore {
+  readonly log: RecordedEvent[] = [];
+  readonly subscribedAfter: Position[] = [];
+  deliveries = 0;
+  /** What the next subscriptions do instead of delivering. */
+  readonly troubles: ('throw' | 'end')[] = [];
+  private wake: () => void = () => undefined;
+
+  /** @returns the position of the event. */
+  record(type: string, data: unknown = {}, stream = 'jar-1'): Position {
+    const position = BigInt((this.log.length + 1) * 10);
+    const revision = BigInt(this.log.filter((event) => event.stream === stream).length);
+    this.log.push({ id: String(position), type, data, metadata: {}, stream, revision, position });
+    this.wake();
+    return position;
+  }
+
+  async *subscribe({ after, signal, maxBatch = 500 }: SubscribeOptions): AsyncGenerator<Delivery> {
+    this.subscribedAfter.push(after);
+    const trouble = this.troubles.shift();
+    if (trouble === 'throw') throw new ClawbackError('unavailable', 'eventStoreUnavailable', 'no events now');
+    if (trouble === 'end') return;
+    let reached = after;
+    while (!signal.aborted) {
+      const fresh = this.log.filter(({ position }) => position > reached);
+      const events = fresh.slice(0, maxBatch);
+      reached = events.at(-1)?.position ?? reached;
+      this.deliveries += 1;
+      yield { events, caughtUp: events.length === fresh.length };
+      if (events.length === fresh.length) await this.nextRecord(signal, reached);
+    }
+  }
+
+  private nextRecord(signal: AbortSignal, reached: Position): Promise<void> {
+    return new Promise((resolve) => {
+      if (signal.aborted || (this.log.at(-1)?.position ?? START) > reached) resolve();
+      this.wake = resolve;
+      signal.addEventListener('abort', () => {
+        resolve();
+      });
+    });
+  }
+
+  append = notUsed;
+  readStream = notUsed;
+  readAll = notUsed;
+  head = notUsed;
+  close = () => Promise.resolve();
+}
+
+function notUsed(): never {
+  throw new Error('a projector has no use for this');
+}
+
+type Step = 'prepare' | 'getMany' | 'commit';
+
+/** A read store that can be unavailable for a while, be held in a commit, and forget its checkpoints. */
+class TryingStore extends SqliteReadStore {
+  /** How many more calls of each kind fail. */
+  readonly outages: Record<Step, number> = { prepare: 0, getMany: 0, commit: 0 };
+  commits = 0;
+  forgetful = false;
+  /** Runs inside a commit, before it is done. */
+  inCommit: () => Promise<void> = () => Promise.resolve();
+
+  override async prepare(view: ViewSpec<never>): Promise<void> {
+    this.mayFail('prepare');
+    await super.prepare(view);
+  }
+
+  override async getMany<Doc>(view: ViewSpec<Doc>, ids: readonly string[]): Promise<Stored<Doc>[]> {
+    this.mayFail('getMany');
+    return await super.getMany(view, ids);
+  }
+
+  override async commit<Doc>(view: ViewSpec<Doc>, docs: readonly Stored<Doc>[], to: Position): Promise<void> {
+    this.commits += 1;
+    this.mayFail('commit');
+    await this.inCommit();
+    await super.commit(view, docs, to);
+  }
+
+  override checkpoint(view: ViewSpec<never>): Promise<Position> {
+    return this.forgetful ? Promise.resolve(START) : super.checkpoint(view);
+  }
+
+  private mayFail(step: Step): void {
+    if (this.outages[step] === 0) return;
+    this.outages[step] -= 1;
+    throw new ClawbackError('unavailable', 'readStoreUnavailable', `no ${step} now`);
+  }
+}
+
+/** How much is in a jar. Adding is not idempotent: an event that counts twice or not at all shows. */
+interface Jar {
+  readonly sum: number;
+  readonly log: readonly string[];
+}
+
+const jars = (name: string, more: Partial<Projection<Jar>> = {}): Projection<Jar> => ({
+  name,
+  version: 1,
+  fields: { sum: { type: 'number', of: ({ sum }) => sum } },
+  indexes: [],
+  project: ({ type, data, position }) =>
+    type === 'Added' ? (data as [jar: string, amount: number][]).map((one) => add(one, position)) : [],
+  ...more,
+});
+
+const add = ([id, amount]: readonly [string, number], position: Position): Change<Jar> => ({
+  id,
+  apply: (jar = { sum: 0, log: [] }) => ({
+    sum: jar.sum + amount,
+    log: [...jar.log, `${position}:${amount}`],
+  }),
+});
+
+describe('Projector', () => {
+  let folder: string;
+  let store: TryingStore;
+  let events: FakeEvents;
+  let started: Projector[];
+  let states: ViewState[];
+  let onNextState: () => void;
+
+  beforeEach(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'projector-'));
+    store = new TryingStore(join(folder, 'read.db'));
+    events = new FakeEvents();
+    started = [];
+    states = [];
+    onNextState = () => undefined;
+  });
+
+  afterEach(async () => {
+    await Promise.all(started.map((projector) => projector.stop()));
+    await store.close();
+    await rm(folder, { recursive: true });
+  });
+
+  function projectorOf(
+    projections: ProjectorOptions['projections'],
+    more: Partial<ProjectorOptions> = {},
+  ): Projector {
+    const onState = (state: ViewState) => {
+      states.push(state);
+      onNextState();
+    };
+    const projector = new Projector({ events, store, projections, onState, ...more });
+    started.push(projector);
+    return projector;
+  }
+
+  async function running(
+    projections: ProjectorOptions['projections'],
+    more: Partial<ProjectorOptions> = {},
+  ): Promise<Projector> {
+    const projector = projectorOf(projections, more);
+    await projector.start();
+    return projector;
+  }
+
+  /** Resolves once some state told so far, or to come, is as wished. */
+  async function told(wish: (state: ViewState) => boolean): Promise<void> {
+    while (!states.some(wish)) {
+      await new Promise<void>((resolve) => {
+        onNextState = resolve;
+      });
+    }
+  }
+
+  const sums = async (view: Projection<Jar>): Promise<Record<string, number>> => {
+    const { items } = await store.find(view, { where: [], limit: 1000 });
+    return Object.fromEntries(items.map(({ id, doc }) => [id, doc.sum]));
+  };
+
+  it('projects what there was and what comes, and tells how far it is', async () => {
+    const view = jars('jars');
+    events.record('Added', [['a', 1]]);
+    const second = events.record('Added', [['b', 5]]);
+    const projector = await running([view]);
+    expect(await projector.whenProjected('jars', second, SOON)).toBe(true);
+    const third = events.record('Added', [['a', 2]]);
+    expect(await projector.whenProjected('jars', third, SOON)).toBe(true);
+    expect(await sums(view)).toEqual({ a: 3, b: 5 });
+    expect(await store.checkpoint(view)).toBe(third);
+    await told(({ state, position }) => state === 'live' && position === third);
+    expect(projector.state()).toEqual([{ view: 'jars', version: 1, position: third, state: 'live' }]);
+  });
+
+  it('takes every batch in one commit', async () => {
+    for (let index = 0; index < 10; index += 1) events.record('Added', [['a', 1]]);
+    const projector = await running([jars('jars')], { batchSize: 4 });
+    await projector.whenProjected('jars', 100n, SOON);
+    expect(store.commits).toBe(3);
+    expect(await sums(jars('jars'))).toEqual({ a: 10 });
+  });
+
+  it('moves the checkpoint over events that touch nothing', async () => {
+    const position = events.record('Unrelated');
+    const projector = await running([jars('jars')]);
+    expect(await projector.whenProjected('jars', position, SOON)).toBe(true);
+    expect(await store.checkpoint(jars('jars'))).toBe(position);
+    expect(await store.count(jars('jars'), [])).toBe(0);
+  });
+
+  it('counts two changes of one event to one document as both', async () => {
+    const position = events.record('Added', [
+      ['a', 1],
+      ['a', 10],
+      ['b', 100],
+    ]);
+    const projector = await running([jars('jars')]);
+    await projector.whenProjected('jars', position, SOON);
+    expect(await sums(jars('jars'))).toEqual({ a: 11, b: 100 });
+  });
+
+  it('writes nothing for a change that leaves the document as it was', async () => {
+    events.record('Added', [['a', 1]]);
+    const position = events.record('Looked');
+    const view = jars('jars', {
+      project: (event) =>
+        event.type === 'Looked'
+          ? [
+              { id: 'a', apply: (jar) => jar },
+              { id: 'b', apply: () => undefined },
+            ]
+          : jars('jars').project(event),
+    });
+    const projector = await running([view]);
+    await projector.whenProjected('jars', position, SOON);
+    expect(await store.getMany(view, ['a', 'b'])).toEqual([
+      { id: 'a', position: 10n, doc: { sum: 1, log: ['10:1'] } },
+    ]);
+  });
+
+  it('goes on from the checkpoint', async () => {
+    const view = jars('jars');
+    const first = events.record('Added', [['a', 1]]);
+    const before = await running([view]);
+    await before.whenProjected('jars', first, SOON);
+    await before.stop();
+    const second = events.record('Added', [['a', 2]]);
+    const projected: Position[] = [];
+    const after = await running([
+      jars('jars', {
+        project: (event) => {
+          projected.push(event.position);
+          return view.project(event);
+        },
+      }),
+    ]);
+    expect(await after.whenProjected('jars', second, SOON)).toBe(true);
+    expect(projected).toEqual([second]);
+    expect(events.subscribedAfter).toEqual([START, first]);
+    expect(await sums(view)).toEqual({ a: 3 });
+  });
+
+  it('serves two views at different checkpoints by one subscription', async () => {
+    const old = jars('old');
+    const first = events.record('Added', [['a', 1]]);
+    const before = await running([old]);
+    await before.whenProjected('old', first, SOON);
+    await before.stop();
+    const second = events.record('Added', [['a', 2]]);
+    const projected: Position[] = [];
+    const spied = jars('old', {
+      project: (event) => {
+        projected.push(event.position);
+        return old.project(event);
+      },
+    });
+    const projector = await running([spied, jars('young')]);
+    expect(await projector.whenProjected('young', second, SOON)).toBe(true);
+    expect(await projector.whenProjected('old', second, SOON)).toBe(true);
+    expect(projected).toEqual([second]);
+    expect(events.subscribedAfter).toEqual([START, START]);
+    expect(await sums(old)).toEqual({ a: 3 });
+    expect(await sums(jars('young'))).toEqual({ a: 3 });
+  });
+
+  it('gives the same documents in any batches, and counts nothing twice when all is run again', async () => {
+    const amounts = fc.array(fc.tuple(fc.constantFrom('a', 'b', 'c'), fc.integer({ min: 1, max: 9 })), {
+      maxLength: 3,
+    });
+    let round = 0;
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(amounts, { minLength: 1, maxLength: 20 }),
+        fc.array(fc.integer({ min: 1, max: 25 }), { minLength: 1, maxLength: 3 }),
+        async (additions, batchSizes) => {
+          round += 1;
+          events = new FakeEvents();
+          store.forgetful = true;
+          const view = jars(`round${round}`);
+          const expected: Record<string, number> = {};
+          for (const batchSize of batchSizes) {
+            // Old events come again, in one batch with new ones.
+            for (const addition of additions) events.record('Added', addition);
+            for (const [jar, amount] of additions.flat()) expected[jar] = (expected[jar] ?? 0) + amount;
+            const head = BigInt(events.log.length * 10);
+            const projector = await running([view], { batchSize });
+            expect(await projector.whenProjected(view.name, head, SOON)).toBe(true);
+            await projector.stop();
+            expect(await sums(view)).toEqual(expected);
+          }
+        },
+      ),
+      { numRuns: 25 },
+    );
+  });
+
+  describe('an event that cannot be projected', () => {
+    const bad = (event: RecordedEvent) => event.type === 'Bad';
+    const base = jars('sick');
+    const sick: [string, Projection<Jar>][] = [
+      [
+        'the projection',
+        jars('sick', {
+          project: (event) => {
+            if (bad(event)) throw new Error('cannot read that');
+            return base.project(event);
+          },
+        }),
+      ],
+      [
+        'its second change',
+        jars('sick', {
+          project: (event) =>
+            bad(event)
+              ? [
+                  add(['a', 1000], event.position),
+                  {
+                    id: 'b',
+                    apply: () => {
+                      throw new Error('cannot read that');
+                    },
+                  },
+                ]
+              : base.project(event),
+        }),
+      ],
+      [
+        'a field',
+        jars('sick', {
+          fields: {
+            sum: {
+              type: 'number',
+              of: ({ sum }) => {
+                if (sum > 1000) throw new Error('cannot read that');
+                return sum;
+              },
+            },
+          },
+          project: (event) => (bad(event) ? [add(['a', 1000], event.position)] : base.project(event)),
+        }),
+      ],
+    ];
+
+    it.each(sick)('stops its view alone, everything before it kept: thrown by %s', async (_, view) => {
+      events.record('Added', [['a', 1]], 'jar-7');
+      events.record('Added', [['a', 2]], 'jar-7');
+      const poison = events.record('Bad', {}, 'jar-7');
+      const last = events.record('Added', [['a', 4]], 'jar-7');
+      const projector = await running([view, jars('healthy')]);
+      const waiting = projector.whenProjected('sick', last, SOON);
+      expect(await projector.whenProjected('healthy', last, SOON)).toBe(true);
+      expect(await waiting).toBe(false);
+      expect(await projector.whenProjected('sick', poison, SOON)).toBe(false);
+      expect(await projector.whenProjected('sick', 20n, SOON)).toBe(true);
+      expect(projector.state()[0]).toMatchObject({
+        view: 'sick',
+        position: 20n,
+        state: 'failed',
+        error: 'cannot project Bad of stream jar-7, revision 2: cannot read that',
+      });
+      expect(await store.checkpoint(view)).toBe(20n);
+      expect(await sums(jars('sick'))).toEqual({ a: 3 });
+      const later = events.record('Added', [['a', 8]], 'jar-7');
+      expect(await projector.whenProjected('healthy', later, SOON)).toBe(true);
+      expect(await sums(jars('healthy'))).toEqual({ a: 15 });
+    });
+
+    it('is projected once the program is mended', async () => {
+      events.record('Added', [['a', 1]]);
+      const poison = events.record('Bad', [['a', 2]]);
+      const broken = await running(sick.slice(0, 1).map(([, view]) => view));
+      await told(({ state }) => state === 'failed');
+      await broken.stop();
+      const mended = await running([
+        jars('sick', { project: (event) => base.project({ ...event, type: 'Added' }) }),
+      ]);
+      expect(await mended.whenProjected('sick', poison, SOON)).toBe(true);
+      expect(await sums(base)).toEqual({ a: 3 });
+    });
+  });
+
+  describe('a store that is unavailable', () => {
+    it.each<Step>(['prepare', 'getMany', 'commit'])('is tried again: %s', async (step) => {
+      store.outages[step] = 2;
+      events.record('Added', [['a', 1]]);
+      const last = events.record('Added', [['a', 2]]);
+      const projector = await running([jars('jars')]);
+      expect(await projector.whenProjected('jars', last, SOON)).toBe(true);
+      expect(states.map(({ error }) => error)).toContain(`no ${step} now`);
+      expect(states.every(({ state }) => state !== 'failed')).toBe(true);
+      await told(({ state }) => state === 'live');
+      expect(projector.state()[0]).not.toHaveProperty('error');
+      expect(await sums(jars('jars'))).toEqual({ a: 3 });
+    });
+
+    it.each(['throw', 'end'] as const)('is the event store too: subscriptions %s', async (trouble) => {
+      events.troubles.push(trouble, trouble);
+      const last = events.record('Added', [['a', 1]]);
+      const projector = await running([jars('jars')]);
+      expect(await projector.whenProjected('jars', last, SOON)).toBe(true);
+      expect(events.subscribedAfter).toHaveLength(3);
+      expect(states.some(({ error }) => error === 'no events now')).toBe(trouble === 'throw');
+      expect(await sums(jars('jars'))).toEqual({ a: 1 });
+    });
+  });
+
+  describe('stop', () => {
+    it('finishes the batch in hand and takes no other', async () => {
+      events.record('Added', [['a', 1]]);
+      events.record('Added', [['a', 2]]);
+      let release: () => void = () => undefined;
+      const inCommit = new Promise<void>((entered) => {
+        store.inCommit = () => {
+          entered();
+          return new Promise((resolve) => {
+            release = resolve;
+          });
+        };
+      });
+      const projector = await running([jars('jars')], { batchSize: 1 });
+      await inCommit;
+      const waiting = projector.whenProjected('jars', 20n, SOON);
+      const stopped = projector.stop();
+      release();
+      await stopped;
+      expect(await store.checkpoint(jars('jars'))).toBe(10n);
+      expect(await sums(jars('jars'))).toEqual({ a: 1 });
+      expect(await waiting).toBe(false);
+      expect(store.commits).toBe(1);
+    });
+
+    it.each<Step>(['prepare', 'commit'])('ends a wait for the store: %s', async (step) => {
+      store.outages[step] = Number.POSITIVE_INFINITY;
+      events.record('Added', [['a', 1]]);
+      const projector = projectorOf([jars('jars')]);
+      const begun = projector.start();
+      await told(({ error }) => error === `no ${step} now`);
+      await projector.stop();
+      await begun;
+      expect(projector.state()[0]).toMatchObject({ state: 'catchingUp', error: `no ${step} now` });
+    });
+
+    it('may come twice, and before any start', async () => {
+      const projector = projectorOf([jars('jars')]);
+      await projector.stop();
+      await projector.stop();
+      expect(await projector.whenProjected('jars', 1n, SOON)).toBe(false);
+    });
+  });
+
+  it('lets other work run while it catches up', async () => {
+    for (let index = 0; index < 30; index += 1) events.record('Added', [['a', 1]]);
+    let turns = 0;
+    let over = false;
+    const turn = () => {
+      turns += 1;
+      if (!over) setImmediate(turn);
+    };
+    const projector = await running([jars('one'), jars('two')], { batchSize: 1 });
+    setImmediate(turn);
+    await projector.whenProjected('two', 300n, SOON);
+    over = true;
+    expect(turns).toBeGreaterThanOrEqual(50);
+  });
+
+  it('says so when a wait is over in vain', async () => {
+    const projector = await running([jars('jars')]);
+    expect(await projector.whenProjected('jars', 10n, { timeoutMs: 1 })).toBe(false);
+    await expect(projector.whenProjected('nobody', 10n, SOON)).rejects.toThrow('no view nobody');
+  });
+
+  it('does not start with a view whose shape has changed', async () => {
+    await store.prepare(jars('jars'));
+    const projector = projectorOf([jars('jars', { indexes: [['sum']] })]);
+    await expect(projector.start()).rejects.toThrow('raise the version');
+    await projector.stop();
+  });
+
+  it('starts once, and has one view of a name', async () => {
+    const projector = await running([jars('jars')]);
+    await expect(projector.start()).rejects.toThrow('starts once');
+    expect(() => projectorOf([jars('same'), jars('same', { version: 2 })])).toThrow('different names');
+  });
+
+  describe('waitForCheckpoint', () => {
+    it('sees what another process has projected', async () => {
+      await store.prepare(jars('jars'));
+      const reached = waitForCheckpoint(store, jars('jars'), 10n, { ...SOON, pollMs: 1 });
+      const projector = await running([jars('jars')]);
+      const position = events.record('Added', [['a', 1]]);
+      expect(await reached).toBe(true);
+      expect(await waitForCheckpoint(store, jars('jars'), position, { timeoutMs: 0 })).toBe(true);
+      await projector.stop();
+    });
+
+    it('gives up after the timeout', async () => {
+      await store.prepare(jars('jars'));
+      expect(await waitForCheckpoint(store, jars('jars'), 10n, { timeoutMs: 5, pollMs: 1 })).toBe(false);
+    });
+  });
+});

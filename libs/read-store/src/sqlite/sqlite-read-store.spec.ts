@@ -1,0 +1,148 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { SqliteFile } from '#libs/sqlite';
+import type { Condition, Query, ViewSpec } from '../read-store.js';
+import { checkQuery } from '../view-rules.js';
+import { SqliteReadStore } from './sqlite-read-store.js';
+import { ViewTable } from './view-table.js';
+
+interface Entry {
+  readonly tenant: string;
+  readonly status: string;
+  readonly at: number | null;
+}
+
+const view: ViewSpec<Entry> = {
+  name: 'entries',
+  version: 1,
+  fields: {
+    tenant: { type: 'text', of: ({ tenant }) => tenant },
+    status: { type: 'text', of: ({ status }) => status },
+    at: { type: 'number', of: ({ at }) => at },
+  },
+  indexes: [['tenant', 'at'], ['status']],
+};
+
+describe('SqliteReadStore', () => {
+  let folder: string;
+  let path: string;
+
+  beforeEach(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'read-store-'));
+    path = join(folder, 'read.db');
+  });
+
+  afterEach(async () => {
+    await rm(folder, { recursive: true });
+  });
+
+  describe('query plans', () => {
+    const tenant: Condition = { field: 'tenant', op: 'eq', value: 't1' };
+
+    async function planOf(query: Query): Promise<string> {
+      const store = new SqliteReadStore(path);
+      await store.prepare(view);
+      const entries = Array.from({ length: 200 }, (_, index) => ({
+        id: String(index),
+        position: 1n,
+        doc: { tenant: `t${index % 2}`, status: `s${index % 3}`, at: index % 5 === 0 ? null : index },
+      }));
+      await store.commit(view, entries, 1n);
+      await store.close();
+      const file = new SqliteFile(path, { durability: 'normal' });
+      try {
+        const { text, values } = new ViewTable(view).select(checkQuery(view, query));
+        const steps = file.all(`EXPLAIN QUERY PLAN ${text}`, ...values);
+        return steps.map(({ detail }) => String(detail)).join('\n');
+      } finally {
+        file.close();
+      }
+    }
+
+    it.each<[string, Query, string]>([
+      [
+        'a page of one tenant in order of time',
+        { where: [tenant], orderBy: ['at'], after: [7, '7'], limit: 50 },
+        'SEARCH entries_v1 USING INDEX ix_entries_v1_tenant_at (f_tenant=? AND (f_at,id)>(?,?))',
+      ],
+      [
+        'the same backwards',
+        { where: [tenant], orderBy: ['at'], descending: true, after: [7, '7'], limit: 50 },
+        'SEARCH entries_v1 USING INDEX ix_entries_v1_tenant_at (f_tenant=? AND (f_at,id)<(?,?))',
+      ],
+      [
+        'a page in order of a text',
+        { where: [], orderBy: ['status'], after: ['s1', '5'], limit: 50 },
+        'SEARCH entries_v1 USING INDEX ix_entries_v1_status ((f_status,id)>(?,?))',
+      ],
+      [
+        'a page in order of the id',
+        { where: [], after: ['5'], limit: 50 },
+        'SEARCH entries_v1 USING INDEX sqlite_autoindex_entries_v1_1 (id>?)',
+      ],
+      [
+        'the beginning of a text',
+        { where: [{ field: 'status', op: 'startsWith', value: 's' }], orderBy: ['status'], limit: 50 },
+        'SEARCH entries_v1 USING INDEX ix_entries_v1_status (f_status>? AND f_status<?)',
+      ],
+    ])('%s seeks in an index and sorts nothing', async (_, query, step) => {
+      expect(await planOf(query)).toBe(step);
+    });
+
+    it('show a sort where no index has the order', async () => {
+      expect(await planOf({ where: [], orderBy: ['at'], limit: 50 })).toContain('TEMP B-TREE');
+    });
+  });
+
+  describe('faults', () => {
+    const unavailable = { kind: 'unavailable', code: 'readStoreUnavailable' };
+
+    it('says unavailable when the file cannot be opened', () => {
+      expect(() => new SqliteReadStore(folder)).toThrow(expect.objectContaining(unavailable));
+    });
+
+    it('says unavailable when its folder cannot be made, or the file is something else', async () => {
+      await writeFile(path, 'x'.repeat(8192));
+      expect(() => new SqliteReadStore(path)).toThrow(expect.objectContaining(unavailable));
+      expect(() => new SqliteReadStore(join(path, 'sub', 'read.db'))).toThrow(
+        expect.objectContaining(unavailable),
+      );
+    });
+
+    it('says unavailable after close, with the cause', async () => {
+      const store = new SqliteReadStore(path);
+      await store.prepare(view);
+      await store.close();
+      await expect(store.getMany(view, ['1'])).rejects.toMatchObject({
+        ...unavailable,
+        cause: expect.anything(),
+      });
+      await expect(store.prepare(view)).rejects.toMatchObject(unavailable);
+    });
+
+    it('does not call a wrong statement unavailable, which would be tried for ever', async () => {
+      const store = new SqliteReadStore(path);
+      await store.prepare(view);
+      const other = new SqliteFile(path, { durability: 'normal' });
+      other.exec('DROP TABLE entries_v1');
+      other.close();
+      await expect(store.count(view, [])).rejects.toThrow('no such table');
+      await expect(store.count(view, [])).rejects.not.toMatchObject({ kind: 'unavailable' });
+      await store.close();
+    });
+  });
+
+  it('serves two openings of one file', async () => {
+    const writer = new SqliteReadStore(path);
+    const reader = new SqliteReadStore(path);
+    await writer.prepare(view);
+    await reader.prepare(view);
+    await writer.commit(view, [{ id: 'a', position: 3n, doc: { tenant: 't1', status: 's', at: 1 } }], 3n);
+    expect(await reader.checkpoint(view)).toBe(3n);
+    expect(await reader.count(view, [])).toBe(1);
+    await reader.close();
+    await writer.close();
+  });
+});

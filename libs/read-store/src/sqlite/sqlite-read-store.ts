@@ -1,0 +1,171 @@
+import { canonicalJson, ClawbackError, inGroups, START, type Position } from '#libs/kernel';
+import { SqliteFile, type SqlRow } from '#libs/sqlite';
+import {
+  ReadStore,
+  type Condition,
+  type Page,
+  type Query,
+  type Scalar,
+  type Stored,
+  type ViewSpec,
+} from '../read-store.js';
+import { checkConditions, checkQuery, checkView, viewChanged, viewKey, viewShape } from '../view-rules.js';
+import { columnOf, ViewTable } from './view-table.js';
+
+const SCHEMA = `
+  CREATE TABLE IF NOT EXISTS views (view TEXT PRIMARY KEY, shape TEXT NOT NULL) WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS checkpoints (view TEXT PRIMARY KEY, position INTEGER NOT NULL) WITHOUT ROWID;
+`;
+const GET_SHAPE = 'SELECT shape FROM views WHERE view = ?';
+const PUT_SHAPE = 'INSERT INTO views (view, shape) VALUES (?, ?)';
+const GET_CHECKPOINT = 'SELECT position FROM checkpoints WHERE view = ?';
+const MOVE_CHECKPOINT = `INSERT INTO checkpoints (view, position) VALUES (?, ?)
+  ON CONFLICT (view) DO UPDATE SET position = max(position, excluded.position)`;
+
+const IDS_PER_STATEMENT = 1000;
+
+/**
+ * The read models in one SQLite file, a table per version of a view. A power loss may take back the last commits, each
+ * as a whole with its checkpoint: the same events are then projected again. Positions up to 2^53.
+ */
+export class SqliteReadStore extends ReadStore {
+  private readonly file: SqliteFile;
+  private readonly tables = new Map<string, ViewTable>();
+
+  /** @throws {ClawbackError} kind `unavailable`: the file cannot be opened. */
+  constructor(path: string) {
+    super();
+    this.file = guarded(() => openFile(path));
+  }
+
+  /** @throws {Error} this version of the view is there with other fields or indexes: raise the version. */
+  prepare(view: ViewSpec<never>): Promise<void> {
+    return settled(() => {
+      checkView(view);
+      const table = new ViewTable(view);
+      const shape = canonicalJson(viewShape(view));
+      this.file.transaction(() => {
+        const known = this.file.get(GET_SHAPE, table.name)?.shape;
+        if (known === shape) return;
+        if (known !== undefined) throw viewChanged(view);
+        this.file.exec(table.schema);
+        this.file.run(PUT_SHAPE, table.name, shape);
+      });
+      this.tables.set(table.name, table);
+    });
+  }
+
+  async getMany<Doc>(view: ViewSpec<Doc>, ids: readonly string[]): Promise<Stored<Doc>[]> {
+    const found: Stored<Doc>[] = [];
+    for await (const group of inGroups(new Set(ids), IDS_PER_STATEMENT)) {
+      const rows = guarded(() => this.file.all(this.table(view).getMany, JSON.stringify(group)));
+      for (const row of rows) found.push(toStored<Doc>(row));
+    }
+    return found;
+  }
+
+  commit<Doc>(view: ViewSpec<Doc>, documents: readonly Stored<Doc>[], checkpoint: Position): Promise<void> {
+    return settled(() => {
+      const table = this.table(view);
+      const rows = documents.map((document) => table.row(view, document));
+      this.file.transaction(() => {
+        for (const row of rows) this.file.run(table.upsert, ...row);
+        this.file.run(MOVE_CHECKPOINT, table.name, checkpoint);
+      });
+    });
+  }
+
+  checkpoint(view: ViewSpec<never>): Promise<Position> {
+    return settled(() => {
+      const row = this.file.get(GET_CHECKPOINT, this.table(view).name);
+      return row === undefined ? START : BigInt(row.position as number);
+    });
+  }
+
+  find<Doc>(view: ViewSpec<Doc>, query: Query): Promise<Page<Doc>> {
+    return settled(() => {
+      const checked = checkQuery(view, query);
+      const { text, values } = this.table(view).select(checked);
+      const rows = this.file.all(text, ...values);
+      const shown = rows.slice(0, checked.limit);
+      const last = shown.at(-1);
+      const items = shown.map((row) => toStored<Doc>(row));
+      if (rows.length === shown.length || last === undefined) return { items };
+      return { items, next: checked.sortBy.map((field) => last[columnOf(field)] as Scalar) };
+    });
+  }
+
+  count<Doc>(view: ViewSpec<Doc>, where: readonly Condition[]): Promise<number> {
+    return settled(() => {
+      const { text, values } = this.table(view).count(checkConditions(view, where));
+      return this.file.get(text, ...values)?.count as number;
+    });
+  }
+
+  /** Whatever is called later gets `unavailable`; a second close does nothing. */
+  close(): Promise<void> {
+    return settled(() => {
+      this.file.close();
+    });
+  }
+
+  private table(view: ViewSpec<never>): ViewTable {
+    const table = this.tables.get(viewKey(view));
+    if (table === undefined) throw new Error(`view ${view.name}: version ${view.version} is not prepared`);
+    return table;
+  }
+}
+
+function openFile(path: string): SqliteFile {
+  const file = new SqliteFile(path, { durability: 'normal' });
+  try {
+    file.exec(SCHEMA);
+    return file;
+  } catch (error) {
+    file.close();
+    throw error;
+  }
+}
+
+const toStored = <Doc>(row: SqlRow): Stored<Doc> => ({
+  id: row.id as string,
+  position: BigInt(row.position as number),
+  doc: JSON.parse(row.doc as string) as Doc,
+});
+
+/** The outcome of synchronous work as a promise. */
+const settled = <T>(work: () => T): Promise<T> =>
+  new Promise((resolve) => {
+    resolve(guarded(work));
+  });
+
+function guarded<T>(work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    if (!isFault(error)) throw error;
+    const message = `the read store cannot answer: ${error.message}`;
+    throw new ClawbackError('unavailable', 'readStoreUnavailable', message, {}, { cause: error });
+  }
+}
+
+/**
+ * What may heal without a change of the program: locked, out of memory, read-only, disk error, damaged, full, cannot be
+ * opened and so on, by SQLite's result codes. A wrong statement is not among them: it would be tried again for ever.
+ */
+const FAULTS: ReadonlySet<number> = new Set([3, 5, 6, 7, 8, 9, 10, 11, 13, 14, 15, 26]);
+
+interface DriverError {
+  readonly message: string;
+  readonly code: string;
+  readonly errcode?: number;
+}
+
+/** By shape: the driver's errors may be of another realm than ours. */
+function isFault(error: unknown): error is DriverError {
+  if (typeof error !== 'object' || error === null || !('code' in error)) return false;
+  const { code, errcode } = error as DriverError;
+  // Closed, or the folder of the file cannot be made.
+  if (code === 'ERR_INVALID_STATE' || 'syscall' in error) return true;
+  return code === 'ERR_SQLITE_ERROR' && FAULTS.has((errcode ?? 0) & 0xff);
+}

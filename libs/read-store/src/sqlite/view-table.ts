@@ -1,0 +1,182 @@
+import type { SqlValue } from '#libs/sqlite';
+import type { Stored, ViewSpec } from '../read-store.js';
+import {
+  checkId,
+  fieldValues,
+  NO_NUMBER,
+  TAG_SEPARATOR,
+  viewKey,
+  type CheckedCondition,
+  type CheckedQuery,
+  type FieldType,
+  type FieldValue,
+} from '../view-rules.js';
+
+/** A statement with the values of its placeholders. */
+export interface Sql {
+  readonly text: string;
+  readonly values: readonly SqlValue[];
+}
+
+const COLUMN_TYPES: Readonly<Record<FieldType, string>> = { text: 'TEXT', number: 'REAL', tags: 'TEXT' };
+const COMPARISONS = { eq: '=', gt: '>', gte: '>=', lt: '<', lte: '<=' } as const;
+
+/** The table of one version of a view, and the SQL over it. No value is ever part of the text of a statement. */
+export class ViewTable {
+  readonly name: string;
+  /** Replaces a document only by a later one. Takes the values of {@link row}. */
+  readonly upsert: string;
+  readonly getMany: string;
+  private readonly fields: readonly string[];
+
+  constructor(private readonly view: ViewSpec<never>) {
+    this.name = viewKey(view);
+    this.fields = Object.keys(view.fields);
+    const columns = ['id', 'position', ...this.fields.map(columnOf), 'doc'];
+    const updates = columns.slice(1).map((column) => `${column} = excluded.${column}`);
+    this.upsert =
+      `INSERT INTO ${this.name} (${columns.join(', ')}) VALUES (${columns.map(() => '?').join(', ')}) ` +
+      `ON CONFLICT (id) DO UPDATE SET ${updates.join(', ')} WHERE excluded.position > ${this.name}.position`;
+    this.getMany = `SELECT id, position, doc FROM ${this.name} WHERE id IN (SELECT value FROM json_each(?))`;
+  }
+
+  /**
+   * `seq` grows with every new document: sequential keys are much faster to insert than random ids. `doc` is last, so
+   * that a scan over the other columns does not read the pages that long documents overflow to.
+   */
+  get schema(): string {
+    const fields = Object.entries(this.view.fields).map(
+      ([name, { type }]) => `${columnOf(name)} ${COLUMN_TYPES[type]} NOT NULL, `,
+    );
+    const table =
+      `CREATE TABLE ${this.name} (seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, ` +
+      `position INTEGER NOT NULL, ${fields.join('')}doc TEXT NOT NULL)`;
+    return [table, ...this.view.indexes.map((fields) => this.index(fields))].join(';\n');
+  }
+
+  row<Doc>(view: ViewSpec<Doc>, stored: Stored<Doc>): readonly SqlValue[] {
+    checkId(view, stored.id);
+    const values = fieldValues(view, stored.doc);
+    const fields = this.fields.map((field) => toColumn(values[field]));
+    return [stored.id, stored.position, ...fields, JSON.stringify(stored.doc)];
+  }
+
+  /** One row more than the limit, to see whether there is a next page. */
+  select({ where, sortBy, descending, after, limit }: CheckedQuery): Sql {
+    const columns = sortBy.map(columnOf);
+    const keyset: Sql[] =
+      after === undefined
+        ? []
+        : [
+            {
+              text: `(${columns.join(', ')}) ${descending ? '<' : '>'} (${columns.map(() => '?').join(', ')})`,
+              values: after,
+            },
+          ];
+    const filter = allOf([...where.map(toSql), ...keyset]);
+    const order = columns.map((column) => (descending ? `${column} DESC` : column)).join(', ');
+    const selected = [...new Set(['id', 'position', ...columns, 'doc'])].join(', ');
+    return {
+      text: `SELECT ${selected} FROM ${this.name}${filter.text} ORDER BY ${order} LIMIT ?`,
+      values: [...filter.values, limit + 1],
+    };
+  }
+
+  count(where: readonly CheckedCondition[]): Sql {
+    const filter = allOf(where.map(toSql));
+    return { text: `SELECT count(*) AS count FROM ${this.name}${filter.text}`, values: filter.values };
+  }
+
+  /** With `id` at the end, a query in the order of the index needs no sort for its tie-breaker. */
+  private index(fields: readonly string[]): string {
+    const columns = [...new Set([...fields, 'id'])].map(columnOf);
+    return `CREATE INDEX ix_${this.name}_${fields.join('_')} ON ${this.name} (${columns.join(', ')})`;
+  }
+}
+
+/** The column of a field. The prefix keeps fields apart from our own columns and from the words of SQL. */
+export const columnOf = (field: string): string => (field === 'id' ? 'id' : `f_${field}`);
+
+const toColumn = (value: FieldValue | undefined): SqlValue =>
+  typeof value === 'object' ? tagText(value) : (value ?? null);
+
+/** `a`, `b` become `|a|b|` (with the separator for `|`), so that looking for `|a|` finds whole tags. */
+const tagText = (tags: readonly string[]): string =>
+  tags.length === 0 ? '' : `${TAG_SEPARATOR}${tags.join(TAG_SEPARATOR)}${TAG_SEPARATOR}`;
+
+function allOf(filters: readonly Sql[]): Sql {
+  if (filters.length === 0) return { text: '', values: [] };
+  return {
+    text: ` WHERE ${filters.map(({ text }) => text).join(' AND ')}`,
+    values: filters.flatMap(({ values }) => values),
+  };
+}
+
+function toSql(condition: CheckedCondition): Sql {
+  const column = columnOf(condition.field);
+  switch (condition.op) {
+    case 'in':
+      return isOneOf(column, condition.type, condition.value);
+    case 'startsWith':
+      return startsWith(column, condition.value);
+    case 'contains':
+      return { text: `instr(${column}, ?) > 0`, values: [condition.value] };
+    case 'has':
+      return { text: `instr(${column}, ?) > 0`, values: [tagText([condition.value])] };
+    case 'eq':
+    case 'gt':
+    case 'gte':
+    case 'lt':
+    case 'lte':
+      return comparison(column, condition.type, condition.op, condition.value);
+  }
+}
+
+function comparison(
+  column: string,
+  type: FieldType,
+  op: keyof typeof COMPARISONS,
+  value: string | number,
+): Sql {
+  const compared = { text: `${column} ${COMPARISONS[op]} ?`, values: [value] };
+  if (type !== 'number' || (op !== 'lt' && op !== 'lte')) return compared;
+  // What stands for "no number" is below every number, but no number.
+  return { text: `${column} > ? AND ${compared.text}`, values: [NO_NUMBER, value] };
+}
+
+/** Few different statements for any number of values, because each is kept prepared. */
+function isOneOf(column: string, type: FieldType, values: readonly (string | number)[]): Sql {
+  if (type !== 'number') {
+    return { text: `${column} IN (SELECT value FROM json_each(?))`, values: [JSON.stringify(values)] };
+  }
+  // SQLite reads a number in JSON with another rounding than it was written with: bind numbers one by one.
+  const padded = padToPowerOfTwo(values);
+  return { text: `${column} IN (${padded.map(() => '?').join(', ')})`, values: padded };
+}
+
+function padToPowerOfTwo<T>(values: readonly T[]): readonly T[] {
+  if (values.length === 0) return values;
+  const length = 2 ** Math.ceil(Math.log2(values.length));
+  return [...values, ...Array<T>(length - values.length).fill(values[0] as T)];
+}
+
+/** As a range, which an index can seek. */
+function startsWith(column: string, prefix: string): Sql {
+  const end = firstAfter(prefix);
+  if (end === undefined) return { text: `${column} >= ?`, values: [prefix] };
+  return { text: `${column} >= ? AND ${column} < ?`, values: [prefix, end] };
+}
+
+/** The first text that sorts after all texts with this prefix; undefined when there is none. */
+function firstAfter(prefix: string): string | undefined {
+  const characters = Array.from(prefix);
+  while (characters.length > 0) {
+    const last = characters.pop()?.codePointAt(0) ?? 0;
+    if (last < 0x10ffff) {
+      // No text holds the surrogates that follow U+D7FF.
+      const next = last === 0xd7ff ? 0xe000 : last + 1;
+      return characters.join('') + String.fromCodePoint(next);
+    }
+  }
+  return undefined;
+}

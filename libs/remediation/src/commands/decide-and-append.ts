@@ -1,0 +1,115 @@
+import {
+  WrongExpectedRevision,
+  isWrongExpectedRevision,
+  type DomainEvent,
+  type EventCodecs,
+  type EventStore,
+  type Metadata,
+} from '#libs/event-store';
+import { idFrom, type Position } from '#libs/kernel';
+
+/** Who asks for what, and what it is part of. Becomes the metadata of the events. */
+export interface CommandContext {
+  readonly tenant: string;
+  readonly actor: string;
+  /** Ties together everything that belongs to one remediation: its approval ID. */
+  readonly correlationId: string;
+  /** What caused this: a request or the event reacted to. */
+  readonly causationId: string;
+  /** Names this command; event ids derive from it, so the same command again is recognised. */
+  readonly commandId: string;
+  readonly now: Date;
+}
+
+export interface Decider<State, Command, Event> {
+  readonly initial: State;
+  readonly decide: (state: State, command: Command) => readonly Event[];
+  readonly evolve: (state: State, event: Event) => State;
+}
+
+export interface Decided<State, Event> {
+  readonly events: readonly Event[];
+  readonly state: State;
+  /** Of the last event of the stream now; undefined for a stream that is still empty. */
+  readonly revision: bigint | undefined;
+  /** Of the last event appended or, when nothing was, of the last event loaded. */
+  readonly position: Position | undefined;
+}
+
+/** How often a decision is made again because somebody else appended first. */
+const CONFLICT_RETRIES = 5;
+
+export const metadataOf = (context: CommandContext): Metadata => ({
+  tenant: context.tenant,
+  actor: context.actor,
+  correlationId: context.correlationId,
+  causationId: context.causationId,
+  commandId: context.commandId,
+  occurredAt: context.now.toISOString(),
+});
+
+/** Folds a stream. */
+export async function load<State, Event extends DomainEvent>(
+  store: EventStore,
+  codecs: EventCodecs<Event>,
+  decider: { readonly initial: State; readonly evolve: (state: State, event: Event) => State },
+  stream: string,
+): Promise<{ state: State; revision: bigint | undefined; position: Position | undefined }> {
+  let { initial: state }: { initial: State } = decider;
+  let revision: bigint | undefined;
+  let position: Position | undefined;
+  for await (const recorded of store.readStream(stream)) {
+    const event = codecs.decode(recorded);
+    if (event !== undefined) state = decider.evolve(state, event);
+    revision = recorded.revision;
+    position = recorded.position;
+  }
+  return { state, revision, position };
+}
+
+/**
+ * Load, decide, append with the revision just read; on a conflict from the start, a bounded number of times.
+ * A decision that finds nothing to record appends nothing.
+ * @param asOf the revision that the command was prepared from: when the stream has moved on, it has to be prepared anew.
+ * @throws what `decide` throws, and the store's errors.
+ */
+export async function decideAndAppend<State, Command, Event extends DomainEvent>(
+  store: EventStore,
+  codecs: EventCodecs<Event>,
+  decider: Decider<State, Command, Event>,
+  stream: string,
+  command: Command,
+  context: CommandContext,
+  asOf?: bigint,
+): Promise<Decided<State, Event>> {
+  for (let retry = 0; ; retry += 1) {
+    const { state, revision, position } = await load(store, codecs, decider, stream);
+    if (asOf !== undefined && revision !== asOf)
+      throw new WrongExpectedRevision(stream, asOf, revision ?? 'noStream');
+    const events = decider.decide(state, command);
+    if (events.length === 0) return { events, state, revision, position };
+    try {
+      const appended = await appendEvents(store, codecs, stream, revision ?? 'noStream', events, context);
+      return { events, state: events.reduce(decider.evolve, state), ...appended };
+    } catch (error) {
+      if (!isWrongExpectedRevision(error) || retry >= CONFLICT_RETRIES) throw error;
+    }
+  }
+}
+
+/** Appends decided events with ids derived from the command. */
+export const appendEvents = <Event extends DomainEvent>(
+  store: EventStore,
+  codecs: EventCodecs<Event>,
+  stream: string,
+  expected: bigint | 'noStream',
+  events: readonly Event[],
+  context: CommandContext,
+): Promise<{ revision: bigint; position: Position }> =>
+  store.append(
+    stream,
+    expected,
+    events.map((event, index) =>
+      codecs.encode(event, idFrom(context.commandId, stream, String(index)), metadataOf(context)),
+    ),
+  );

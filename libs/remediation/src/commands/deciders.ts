@@ -1,0 +1,27 @@
+import {
+  decideBatch,
+  decideRemediation,
+  evolveBatch,
+  evolveRemediation,
+  initialBatch,
+  initialRemediation,
+  type BatchCommand,
+  type BatchEvent,
+  type BatchState,
+  type Remediation,
+  type RemediationCommand,
+  type RemediationEvent,
+} from '../domain/index.js';
+import type { Decider } from './decide-and-append.js';
+
+export const remediationDecider: Decider<Remediation, RemediationCommand, RemediationEvent> = {
+  initial: initialRemediation,
+  decide: decideRemediation,
+  evolve: evolveRemediation,
+};
+
+export const batchDecider: Decider<BatchState, BatchCommand, BatchEvent> = {
+  initial: initialBatch,
+  decide: decideBatch,
+  evolve: evolveBatch,
+};

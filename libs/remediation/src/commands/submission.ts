@@ -1,0 +1,105 @@
+import type { EventStore } from '#libs/event-store';
+import { ClawbackError, idFrom, inFlight, newId, type Position } from '#libs/kernel';
+import { batchCodecs, batchStream, remediationCodecs, remediationStream } from '../codecs.js';
+import type {
+  Batch,
+  BatchRef,
+  Remediation,
+  RemediationAction,
+  RemediationEvent,
+  Submission,
+} from '../domain/index.js';
+import {
+  appendEvents,
+  decideAndAppend,
+  load,
+  type CommandContext,
+  type Decided,
+} from './decide-and-append.js';
+import { batchDecider, remediationDecider } from './deciders.js';
+
+/** What a caller gets back for a submission, a repeated one included. */
+export interface Submitted {
+  readonly submission: Submission;
+  /** Whether it runs at once; otherwise it waits in Pending. */
+  readonly approved: boolean;
+  /** Views that have come this far show it. */
+  readonly position: Position;
+}
+
+/** The same key gives the same remediation, for ever; without a key each request is a new one. */
+export const approvalIdFor = (tenant: string, idempotencyKey: string | undefined): string =>
+  idempotencyKey === undefined ? newId() : idFrom('remediation', tenant, idempotencyKey);
+
+/** Appends of batches that are under way at once while planning: they share commits, and memory stays small. */
+const BATCH_APPENDS_IN_FLIGHT = 4;
+
+/** Writes each batch of a plan to its own stream. Until the submission names the plan nobody will ever run them. */
+export function batchWriter(
+  store: EventStore,
+  action: RemediationAction,
+  plan: Omit<BatchRef, 'batch'>,
+  context: CommandContext,
+): { write(batch: Batch): Promise<void>; drain(): Promise<void> } {
+  const appends = inFlight(BATCH_APPENDS_IN_FLIGHT);
+  return {
+    write: (batch) =>
+      appends.add(async () => {
+        const ref = { ...plan, batch: batch.number };
+        const events = batchDecider.decide(batchDecider.initial, { type: 'Plan', ref, action, batch });
+        await appendEvents(store, batchCodecs, batchStream(plan.planId, batch.number), 'noStream', events, {
+          ...context,
+          commandId: idFrom('plan', plan.planId, String(batch.number)),
+        });
+      }),
+    drain: () => appends.drain(),
+  };
+}
+
+export const loadRemediation = (
+  store: EventStore,
+  approvalId: string,
+): Promise<{ state: Remediation; revision: bigint | undefined; position: Position | undefined }> =>
+  load(store, remediationCodecs, remediationDecider, remediationStream(approvalId));
+
+/**
+ * The answer to a request that was submitted before under the same key.
+ * @throws {ClawbackError} `idempotencyKeyReused` when that was a different request.
+ */
+export async function submittedBefore(
+  store: EventStore,
+  approvalId: string,
+  requestHash: string,
+): Promise<Submitted | undefined> {
+  const { state, position } = await loadRemediation(store, approvalId);
+  if (state.status === 'none' || position === undefined) return undefined;
+  if (state.submission.requestHash !== requestHash) {
+    throw new ClawbackError(
+      'conflict',
+      'idempotencyKeyReused',
+      'Idempotency-Key: was used for a different request',
+      {
+        approvalId,
+      },
+    );
+  }
+  return { submission: state.submission, approved: state.status !== 'pending', position };
+}
+
+/** The last append of a submission: from here on the plan counts. */
+export async function recordSubmission(
+  store: EventStore,
+  submission: Submission,
+  approve: boolean,
+  context: CommandContext,
+): Promise<Submitted> {
+  const decided: Decided<Remediation, RemediationEvent> = await decideAndAppend(
+    store,
+    remediationCodecs,
+    remediationDecider,
+    remediationStream(submission.approvalId),
+    { type: 'Submit', submission, approve },
+    { ...context, commandId: idFrom('submit', submission.planId) },
+  );
+  return { submission, approved: approve, position: decided.position as Position };
+}

@@ -1,0 +1,173 @@
+import { EventStore } from '#libs/event-store';
+import { ClawbackError, canonicalJson, invalidInput, newId, sha256 } from '#libs/kernel';
+import { Command, CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
+import {
+  allowsSendersCopy,
+  emailKeyOf,
+  type Action,
+  type Selection,
+  type SelectionSummary,
+  type Severity,
+  type Surface,
+} from '../domain/index.js';
+import { ActiveRemediations, RemediationLimits, SelectionSource } from '../ports.js';
+import type { CommandContext } from './decide-and-append.js';
+import { planSelection, type Planned } from './plan-selection.js';
+import {
+  approvalIdFor,
+  batchWriter,
+  recordSubmission,
+  submittedBefore,
+  type Submitted,
+} from './submission.js';
+
+/** What a caller asks for. */
+export interface RemediationRequest {
+  readonly name: string;
+  readonly description: string;
+  readonly severity: Severity;
+  readonly action: Action;
+  readonly sendersCopy: boolean;
+  readonly surface: Surface;
+  readonly selection: Selection;
+}
+
+/** The part of a command context that the caller's request fixes. */
+export type RequestContext = Pick<CommandContext, 'tenant' | 'actor' | 'causationId' | 'now'>;
+
+/** Submit a remediation; approved at once when the submitter may approve, else it waits in Pending. */
+export class SubmitRemediation extends Command<Submitted> {
+  constructor(
+    readonly request: RemediationRequest,
+    readonly context: RequestContext,
+    readonly approve: boolean,
+    readonly idempotencyKey?: string,
+  ) {
+    super();
+  }
+}
+
+/** Plan a remediation and change nothing. */
+export class PreviewRemediation extends Command<Planned> {
+  constructor(
+    readonly request: RemediationRequest,
+    readonly tenant: string,
+  ) {
+    super();
+  }
+}
+
+@CommandHandler(PreviewRemediation)
+export class PreviewRemediationHandler implements ICommandHandler<PreviewRemediation> {
+  constructor(
+    private readonly source: SelectionSource,
+    private readonly limits: RemediationLimits,
+  ) {}
+
+  execute({ request, tenant }: PreviewRemediation): Promise<Planned> {
+    checkSendersCopy(request);
+    return planSelection(this.source, this.limits, tenant, request.selection, request, () =>
+      Promise.resolve(),
+    );
+  }
+}
+
+@CommandHandler(SubmitRemediation)
+export class SubmitRemediationHandler implements ICommandHandler<SubmitRemediation> {
+  constructor(
+    private readonly store: EventStore,
+    private readonly source: SelectionSource,
+    private readonly activity: ActiveRemediations,
+    private readonly limits: RemediationLimits,
+  ) {}
+
+  async execute({ request, context, approve, idempotencyKey }: SubmitRemediation): Promise<Submitted> {
+    checkSendersCopy(request);
+    const approvalId = approvalIdFor(context.tenant, idempotencyKey);
+    const requestHash = sha256(canonicalJson(request));
+    const before = await submittedBefore(this.store, approvalId, requestHash);
+    if (before !== undefined) return before;
+
+    const planId = newId();
+    const command = { ...context, correlationId: approvalId, commandId: planId };
+    const batches = batchWriter(this.store, request.action, { approvalId, planId }, command);
+    const planned = await planSelection(
+      this.source,
+      this.limits,
+      context.tenant,
+      request.selection,
+      request,
+      (batch) => batches.write(batch),
+    );
+    await batches.drain();
+    await checkActivity(this.activity, this.limits, context.tenant, planned.totals.emails);
+
+    const { name, description, severity, action, sendersCopy, surface, selection } = request;
+    try {
+      return await recordSubmission(
+        this.store,
+        {
+          approvalId,
+          planId,
+          name,
+          description,
+          severity,
+          action,
+          sendersCopy,
+          surface,
+          selection: summaryOf(selection),
+          selectionHash: planned.selectionHash,
+          plan: planned.totals,
+          tally: planned.tally,
+          batches: planned.batches,
+          requestHash,
+        },
+        approve,
+        command,
+      );
+    } catch (error) {
+      // Two requests under one key at the same time: the other one was first, and its answer is ours too.
+      const winner = await submittedBefore(this.store, approvalId, requestHash);
+      if (winner !== undefined) return winner;
+      throw error;
+    }
+  }
+}
+
+/** The sender's copy option exists only where it means something; a request for it elsewhere is told so. */
+function checkSendersCopy(request: RemediationRequest): void {
+  if (request.sendersCopy && !allowsSendersCopy(request.action)) {
+    throw invalidInput([
+      { field: 'sendersCopy', problem: `is not possible with the action ${request.action}` },
+    ]);
+  }
+}
+
+/** @throws {ClawbackError} kind `limit` when this one more would be too much. */
+export async function checkActivity(
+  activity: ActiveRemediations,
+  limits: RemediationLimits,
+  tenant: string,
+  emails: number,
+): Promise<void> {
+  const active = await activity.active(tenant);
+  if (active.remediations >= limits.active) {
+    throw tooActive('activeRemediations', 'remediations are active', active.remediations, limits.active);
+  }
+  if (active.emails + emails > limits.activeEmails) {
+    throw tooActive('activeEmails', 'emails would be active', active.emails + emails, limits.activeEmails);
+  }
+}
+
+const tooActive = (field: string, what: string, actual: number, limit: number): ClawbackError =>
+  new ClawbackError(
+    'limit',
+    `${field}OverLimit`,
+    `${String(actual)} ${what}, the limit is ${String(limit)}; wait until some have finished`,
+    { actual, limit },
+  );
+
+const summaryOf = (selection: Selection): SelectionSummary =>
+  'emails' in selection
+    ? { by: 'emails' }
+    : { by: 'query', query: selection.query, excluding: new Set(selection.excluding?.map(emailKeyOf)).size };

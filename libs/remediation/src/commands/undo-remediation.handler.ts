@@ -1,0 +1,265 @@
+import { EventStore, isWrongExpectedRevision } from '#libs/event-store';
+import { ClawbackError, canonicalJson, idFrom, invalidInput, newId, sha256 } from '#libs/kernel';
+import { Command, CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
+import { batchCodecs, batchStream, remediationCodecs, remediationStream } from '../codecs.js';
+import {
+  checkUndoPossible,
+  copyKeyOf,
+  isCopyEvent,
+  isFinished,
+  type BatchEvent,
+  type CopyKind,
+  type EmailRef,
+  type PlannedCopy,
+  type PlannedMessage,
+  type Submission,
+} from '../domain/index.js';
+import { ActiveRemediations, CopyStates, RemediationLimits } from '../ports.js';
+import { decideAndAppend } from './decide-and-append.js';
+import { remediationDecider } from './deciders.js';
+import { checkList, planCopies, selectionHasher } from './plan-selection.js';
+import {
+  approvalIdFor,
+  batchWriter,
+  loadRemediation,
+  recordSubmission,
+  submittedBefore,
+  type Submitted,
+} from './submission.js';
+import { checkActivity, type RequestContext } from './submit-remediation.handler.js';
+
+/** One copy, as callers name it. */
+export interface CopyName {
+  readonly networkMessageId: string;
+  readonly mailbox: string;
+  readonly isSendersCopy: boolean;
+}
+
+/** What to bring back: everything, or some emails (with the sender's copies of their messages), or some copies. */
+export type UndoScope =
+  | { readonly all: true }
+  | { readonly emails: readonly EmailRef[] }
+  | { readonly copies: readonly CopyName[] };
+
+/** Bring the copies that a remediation moved back to where they were. */
+export class UndoRemediation extends Command<Submitted> {
+  constructor(
+    readonly approvalId: string,
+    readonly scope: UndoScope,
+    readonly name: string | undefined,
+    readonly description: string,
+    readonly context: RequestContext,
+    readonly idempotencyKey?: string,
+  ) {
+    super();
+  }
+}
+
+/**
+ * An undo is a remediation of its own. It is planned from what the first one really moved and nothing has moved since;
+ * then the first one records it (which lets one of several undos win); then it is submitted and approved. A crash
+ * between the last two is repaired by the executor, which does the same on seeing `RemediationUndone`.
+ */
+@CommandHandler(UndoRemediation)
+export class UndoRemediationHandler implements ICommandHandler<UndoRemediation> {
+  constructor(
+    private readonly store: EventStore,
+    private readonly copies: CopyStates,
+    private readonly activity: ActiveRemediations,
+    private readonly limits: RemediationLimits,
+  ) {}
+
+  async execute(command: UndoRemediation): Promise<Submitted> {
+    for (let retry = 0; ; retry += 1) {
+      try {
+        return await this.undo(command);
+      } catch (error) {
+        // The first remediation has moved on since it was looked at, for instance by another undo: look again.
+        if (!isWrongExpectedRevision(error) || retry >= 3) throw error;
+      }
+    }
+  }
+
+  private async undo({
+    approvalId,
+    scope,
+    name,
+    description,
+    context,
+    idempotencyKey,
+  }: UndoRemediation): Promise<Submitted> {
+    const undoId = approvalIdFor(context.tenant, idempotencyKey);
+    const requestHash = sha256(canonicalJson({ undoOf: approvalId, scope, name, description }));
+    const before = await submittedBefore(this.store, undoId, requestHash);
+    if (before !== undefined) return before;
+
+    const original = await loadRemediation(this.store, approvalId);
+    if (original.state.status === 'none') {
+      throw new ClawbackError(
+        'notFound',
+        'remediationNotFound',
+        'there is no remediation with this approval ID',
+      );
+    }
+    const { submission } = original.state;
+    const wanted = wantedCopies(scope, this.limits.byHand);
+    const underWay = await this.underWay(original.state.undoneBy);
+    checkUndoPossible(original.state, underWay);
+    await this.copies.ready();
+
+    const planId = newId();
+    const command = { ...context, correlationId: undoId, commandId: planId };
+    const batches = batchWriter(this.store, 'undo', { approvalId: undoId, planId }, command);
+    const hash = selectionHasher({ action: 'undo', of: approvalId });
+    const moved = this.movedCopies(submission, wanted, context.tenant);
+    async function* hashed(): AsyncGenerator<PlannedCopy> {
+      for await (const copy of moved) {
+        hash.add(copyKeyOf({ ...copy.message, kind: copy.kind, mailbox: copy.mailbox }));
+        yield copy;
+      }
+    }
+    const planned = await planCopies(hashed(), (batch) => batches.write(batch));
+    await batches.drain();
+    wanted.refuseTheRest(original.state.undoneBy);
+    const totals = planned.counter.totals(0);
+    const plan = { ...totals, emails: totals.recipientCopies };
+    await checkActivity(this.activity, this.limits, context.tenant, plan.emails);
+
+    const undo: Submission = {
+      approvalId: undoId,
+      planId,
+      name: name ?? `Undo: ${submission.name}`,
+      description,
+      severity: submission.severity,
+      action: 'undo',
+      sendersCopy: plan.sendersCopies > 0,
+      surface: submission.surface,
+      selection: { by: 'undo', of: approvalId },
+      selectionHash: hash.end(),
+      plan,
+      tally: planned.tally,
+      batches: planned.batches,
+      undoOf: approvalId,
+      requestHash,
+    };
+    await decideAndAppend(
+      this.store,
+      remediationCodecs,
+      remediationDecider,
+      remediationStream(approvalId),
+      { type: 'ClaimUndo', undo, underWay },
+      { ...command, correlationId: approvalId, commandId: idFrom('claimUndo', planId) },
+      original.revision,
+    );
+    return recordSubmission(this.store, undo, true, command);
+  }
+
+  private async underWay(undos: readonly string[]): Promise<string[]> {
+    const states = await Promise.all(undos.map((undo) => loadRemediation(this.store, undo)));
+    return undos.filter((_, index) => !isFinished(states[index]?.state.status ?? 'none'));
+  }
+
+  /** Reads the batches of the first remediation in order, one at a time. */
+  private async *movedCopies(
+    submission: Submission,
+    wanted: WantedCopies,
+    tenant: string,
+  ): AsyncGenerator<PlannedCopy> {
+    for (let number = 0; number < submission.batches; number += 1) {
+      const moved = new Map<string, PlannedCopy>();
+      let messages: readonly PlannedMessage[] = [];
+      for await (const recorded of this.store.readStream(batchStream(submission.planId, number))) {
+        const event: BatchEvent | undefined = batchCodecs.decode(recorded);
+        if (event?.type === 'BatchPlanned') messages = event.data.messages;
+        if (event === undefined || !isCopyEvent(event) || !('from' in event.data)) continue;
+        const { networkMessageId, mailbox, from, to } = event.data;
+        const kind: CopyKind = event.type.startsWith('Sender') ? 'sender' : 'recipient';
+        const message = messages.find((known) => known.networkMessageId === networkMessageId);
+        if (message === undefined)
+          throw new Error(`${recorded.stream} moved a copy of a message that it did not plan`);
+        const key = copyKeyOf({ networkMessageId, kind, mailbox });
+        if (wanted.includes(networkMessageId, kind, mailbox)) {
+          moved.set(key, { message, kind, mailbox, to: from, onlyFrom: to });
+        }
+      }
+      if (moved.size === 0) continue;
+      const lastMovedBy = await this.copies.lastMovedBy(tenant, [...moved.keys()]);
+      for (const [key, copy] of moved) {
+        if (lastMovedBy.get(key) !== submission.approvalId) continue;
+        wanted.found(copy.message.networkMessageId, copy.kind, copy.mailbox);
+        yield copy;
+      }
+    }
+  }
+}
+
+/** Which copies an undo asks for, and which of those named were found. */
+interface WantedCopies {
+  includes(networkMessageId: string, kind: CopyKind, mailbox: string): boolean;
+  found(networkMessageId: string, kind: CopyKind, mailbox: string): void;
+  /** @throws {ClawbackError} when copies were named that cannot be brought back. */
+  refuseTheRest(undoneBy: readonly string[]): void;
+}
+
+function wantedCopies(scope: UndoScope, limit: number): WantedCopies {
+  if ('all' in scope) {
+    return { includes: () => true, found: () => undefined, refuseTheRest: () => undefined };
+  }
+  const named =
+    'copies' in scope
+      ? scope.copies.map((copy) => ({
+          networkMessageId: copy.networkMessageId.toLowerCase(),
+          kind: copy.isSendersCopy ? ('sender' as const) : ('recipient' as const),
+          mailbox: copy.mailbox.toLowerCase(),
+        }))
+      : scope.emails.map((email) => ({
+          networkMessageId: email.networkMessageId.toLowerCase(),
+          kind: 'recipient' as const,
+          mailbox: email.recipientEmailAddress.toLowerCase(),
+        }));
+  const field = 'copies' in scope ? 'copies' : 'emails';
+  checkList(field, named, limit, copyKeyOf);
+  const keys = new Map(named.map((copy, index) => [copyKeyOf(copy), index]));
+  const left = new Set(keys.keys());
+  const seen = new Set<string>();
+  // Bringing an email back brings back the sender's copy of its message as well (MC794815).
+  const emails = 'emails' in scope ? named : [];
+  const keysFor = (networkMessageId: string, kind: CopyKind, mailbox: string): string[] => {
+    const key = copyKeyOf({ networkMessageId, kind, mailbox });
+    if (keys.has(key)) return [key];
+    return kind === 'sender'
+      ? emails.filter((email) => email.networkMessageId === networkMessageId).map(copyKeyOf)
+      : [];
+  };
+
+  return {
+    includes(networkMessageId, kind, mailbox) {
+      const wanted = keysFor(networkMessageId, kind, mailbox);
+      for (const key of wanted) seen.add(key);
+      return wanted.length > 0;
+    },
+    found(networkMessageId, kind, mailbox) {
+      for (const key of keysFor(networkMessageId, kind, mailbox)) left.delete(key);
+    },
+    refuseTheRest(undoneBy) {
+      if (left.size === 0) return;
+      const unknown = [...left].filter((key) => !seen.has(key));
+      const problems = [...left].map((key) => ({
+        field: `${field}[${String(keys.get(key))}]`,
+        problem: seen.has(key)
+          ? 'was brought back or moved again since'
+          : 'was not moved by this remediation',
+      }));
+      if (unknown.length > 0) throw invalidInput(problems, 'copyNotMoved');
+      throw new ClawbackError(
+        'conflict',
+        'alreadyUndone',
+        problems.map((p) => `${p.field}: ${p.problem}`).join('; '),
+        {
+          errors: problems,
+          undoneBy,
+        },
+      );
+    },
+  };
+}

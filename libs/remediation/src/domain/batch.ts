@@ -1,0 +1,286 @@
+import { ClawbackError, assertNever, isClawbackError } from '#libs/kernel';
+import { startingTallyOf, type Batch, type BatchTarget, type PlannedMessage } from './plan.js';
+import type { Reason } from './reasons.js';
+import { moveInTally, ofOutcome, type Outcome, type RemediationAction, type Tally } from './vocabulary.js';
+
+/** Which batch of which remediation. */
+export interface BatchRef {
+  readonly approvalId: string;
+  readonly planId: string;
+  readonly batch: number;
+}
+
+/** What every event about one copy says: which target of the batch, and enough to be read on its own. */
+export interface CopyRef extends BatchRef {
+  readonly target: number;
+  readonly networkMessageId: string;
+  readonly mailbox: string;
+}
+
+type CopyMovedData = CopyRef & { readonly from: string; readonly to: string };
+type CopyEventData = CopyRef & { readonly kind: BatchTarget['kind'] };
+
+export type CopyMoved =
+  | { readonly type: 'RecipientCopySoftDeleted'; readonly data: CopyMovedData }
+  | { readonly type: 'SenderCopySoftDeleted'; readonly data: CopyMovedData }
+  | { readonly type: 'RecipientCopyRestored'; readonly data: CopyMovedData }
+  | { readonly type: 'SenderCopyRestored'; readonly data: CopyMovedData }
+  | { readonly type: 'RecipientCopyMoved'; readonly data: CopyMovedData };
+
+/** One event per copy: what became of it. */
+export type CopyEvent =
+  | CopyMoved
+  | { readonly type: 'CopyAlreadyInDestination'; readonly data: CopyEventData & { readonly folder: string } }
+  | { readonly type: 'CopyNotFound'; readonly data: CopyEventData }
+  | { readonly type: 'CopyNotRemediable'; readonly data: CopyEventData & { readonly reason: Reason } }
+  | {
+      readonly type: 'CopyRemediationFailed';
+      readonly data: CopyEventData & { readonly reason: Reason; readonly detail: string };
+    }
+  | { readonly type: 'CopyRemediationTimedOut'; readonly data: CopyEventData };
+
+export type BatchEvent =
+  | {
+      readonly type: 'BatchPlanned';
+      readonly data: BatchRef & {
+        readonly action: RemediationAction;
+        readonly messages: readonly PlannedMessage[];
+        readonly targets: readonly BatchTarget[];
+      };
+    }
+  /** The intent, before any effect, and the claim: whoever appends it may run the batch until the deadline. */
+  | {
+      readonly type: 'BatchAttemptStarted';
+      readonly data: BatchRef & {
+        readonly attempt: number;
+        readonly worker: string;
+        readonly deadline: string;
+      };
+    }
+  | CopyEvent
+  | { readonly type: 'BatchSettled'; readonly data: BatchRef & { readonly tally: Tally } };
+
+/** What the executor learnt about one target. */
+export type CopyResult =
+  | { readonly kind: 'moved'; readonly from: string; readonly to: string }
+  | { readonly kind: 'alreadyInDestination'; readonly folder: string }
+  | { readonly kind: 'notFound' }
+  | { readonly kind: 'notRemediable'; readonly reason: Reason }
+  | { readonly kind: 'failed'; readonly reason: Reason; readonly detail: string }
+  | { readonly kind: 'timedOut' };
+
+export type BatchCommand =
+  | {
+      readonly type: 'Plan';
+      readonly ref: BatchRef;
+      readonly action: RemediationAction;
+      readonly batch: Batch;
+    }
+  | { readonly type: 'StartAttempt'; readonly worker: string; readonly now: Date; readonly deadline: Date }
+  | {
+      readonly type: 'RecordResults';
+      readonly attempt: number;
+      readonly results: readonly { readonly target: number; readonly result: CopyResult }[];
+    };
+
+export type BatchState =
+  | { readonly status: 'none' }
+  | {
+      readonly status: 'planned' | 'attempted' | 'settled';
+      readonly ref: BatchRef;
+      readonly action: RemediationAction;
+      readonly messages: readonly PlannedMessage[];
+      readonly targets: readonly BatchTarget[];
+      /** By target; a target without an entry is pending, or not remediable by plan. */
+      readonly outcomes: ReadonlyMap<number, Outcome>;
+      readonly tally: Tally;
+      readonly attempt?: { readonly number: number; readonly worker: string; readonly deadline: string };
+    };
+
+export const initialBatch: BatchState = { status: 'none' };
+
+const DELETIONS = 'Recoverable Items/Deletions';
+
+/**
+ * @throws {ClawbackError} code `claimHeld` (another worker has the batch) or `claimLost` (it was taken over): the caller
+ * stops working on the batch, nothing is recorded.
+ */
+export function decideBatch(state: BatchState, command: BatchCommand): BatchEvent[] {
+  if (command.type === 'Plan') {
+    if (state.status !== 'none') throw new Error('a batch is planned once');
+    const { messages, targets } = command.batch;
+    return [{ type: 'BatchPlanned', data: { ...command.ref, action: command.action, messages, targets } }];
+  }
+  if (state.status === 'none') throw new Error('the batch was never planned');
+  if (state.status === 'settled') return [];
+
+  switch (command.type) {
+    case 'StartAttempt': {
+      const held = state.attempt;
+      if (held !== undefined && held.worker !== command.worker && new Date(held.deadline) > command.now) {
+        throw new ClawbackError('conflict', 'claimHeld', 'another worker has this batch', {
+          deadline: held.deadline,
+        });
+      }
+      const started: BatchEvent = {
+        type: 'BatchAttemptStarted',
+        data: {
+          ...state.ref,
+          attempt: (held?.number ?? 0) + 1,
+          worker: command.worker,
+          deadline: command.deadline.toISOString(),
+        },
+      };
+      return [started, ...settleIfDone(state.ref, state.tally)];
+    }
+    case 'RecordResults': {
+      if (state.attempt?.number !== command.attempt) {
+        throw new ClawbackError('conflict', 'claimLost', 'this attempt was taken over by another');
+      }
+      const events = new Map<number, CopyEvent>();
+      let tally = state.tally;
+      for (const { target, result } of command.results) {
+        if (!isPending(state, target) || events.has(target)) continue;
+        const event = copyEvent(state, target, result);
+        const { kind, outcome } = outcomeOf(event);
+        events.set(target, event);
+        tally = moveInTally(tally, kind, 'pending', outcome);
+      }
+      return [...events.values(), ...settleIfDone(state.ref, tally)];
+    }
+    default:
+      return assertNever(command);
+  }
+}
+
+/** Whether this target still waits for its outcome. */
+export const isPending = (state: Exclude<BatchState, { status: 'none' }>, target: number): boolean =>
+  !state.outcomes.has(target) &&
+  state.targets[target] !== undefined &&
+  state.targets[target].notRemediable === undefined;
+
+/** The targets that still wait for their outcome, by their place in the batch. */
+export const pendingTargets = (state: BatchState): number[] =>
+  state.status === 'none'
+    ? []
+    : state.targets.flatMap((_, target) => (isPending(state, target) ? [target] : []));
+
+const settleIfDone = (ref: BatchRef, tally: Tally): BatchEvent[] =>
+  ofOutcome(tally, 'pending') === 0 ? [{ type: 'BatchSettled', data: { ...ref, tally } }] : [];
+
+function copyEvent(
+  state: Exclude<BatchState, { status: 'none' }>,
+  target: number,
+  result: CopyResult,
+): CopyEvent {
+  const { kind, mailbox, message } = state.targets[target] as BatchTarget;
+  const { networkMessageId } = state.messages[message] as PlannedMessage;
+  const ref: CopyRef = { ...state.ref, target, networkMessageId, mailbox };
+  switch (result.kind) {
+    case 'moved':
+      return {
+        type: movedType(kind, result.from, result.to),
+        data: { ...ref, from: result.from, to: result.to },
+      };
+    case 'alreadyInDestination':
+      return { type: 'CopyAlreadyInDestination', data: { ...ref, kind, folder: result.folder } };
+    case 'notFound':
+      return { type: 'CopyNotFound', data: { ...ref, kind } };
+    case 'notRemediable':
+      return { type: 'CopyNotRemediable', data: { ...ref, kind, reason: result.reason } };
+    case 'failed':
+      return {
+        type: 'CopyRemediationFailed',
+        data: { ...ref, kind, reason: result.reason, detail: result.detail },
+      };
+    case 'timedOut':
+      return { type: 'CopyRemediationTimedOut', data: { ...ref, kind } };
+    default:
+      return assertNever(result);
+  }
+}
+
+/** Into Recoverable Items is a soft delete; a sender's copy that moves elsewhere was restored; out of it likewise. */
+function movedType(kind: BatchTarget['kind'], from: string, to: string): CopyMoved['type'] {
+  if (to === DELETIONS) return kind === 'sender' ? 'SenderCopySoftDeleted' : 'RecipientCopySoftDeleted';
+  if (kind === 'sender') return 'SenderCopyRestored';
+  return from === DELETIONS ? 'RecipientCopyRestored' : 'RecipientCopyMoved';
+}
+
+export const isCopyEvent = (event: BatchEvent): event is CopyEvent =>
+  event.type !== 'BatchPlanned' && event.type !== 'BatchAttemptStarted' && event.type !== 'BatchSettled';
+
+/** What an event about a copy says in the terms of the log. */
+export function outcomeOf(event: CopyEvent): {
+  readonly kind: BatchTarget['kind'];
+  readonly outcome: Exclude<Outcome, 'pending' | 'cancelled'>;
+  readonly reason?: Reason;
+  readonly from?: string;
+  readonly to?: string;
+} {
+  switch (event.type) {
+    case 'RecipientCopySoftDeleted':
+    case 'RecipientCopyRestored':
+    case 'RecipientCopyMoved':
+      return { kind: 'recipient', outcome: 'succeeded', from: event.data.from, to: event.data.to };
+    case 'SenderCopySoftDeleted':
+    case 'SenderCopyRestored':
+      return { kind: 'sender', outcome: 'succeeded', from: event.data.from, to: event.data.to };
+    case 'CopyAlreadyInDestination':
+      return {
+        kind: event.data.kind,
+        outcome: 'alreadyInDestination',
+        reason: 'alreadyInDestination',
+        from: event.data.folder,
+        to: event.data.folder,
+      };
+    case 'CopyNotFound':
+      return { kind: event.data.kind, outcome: 'notFound', reason: 'notFoundInMailbox' };
+    case 'CopyNotRemediable':
+      return { kind: event.data.kind, outcome: 'nonRemediable', reason: event.data.reason };
+    case 'CopyRemediationFailed':
+      return { kind: event.data.kind, outcome: 'failed', reason: event.data.reason };
+    case 'CopyRemediationTimedOut':
+      return { kind: event.data.kind, outcome: 'timedOut', reason: 'deadlineExceeded' };
+    default:
+      return assertNever(event);
+  }
+}
+
+export function evolveBatch(state: BatchState, event: BatchEvent): BatchState {
+  if (event.type === 'BatchPlanned') {
+    if (state.status !== 'none') return state;
+    const { approvalId, planId, batch, action, messages, targets } = event.data;
+    return {
+      status: 'planned',
+      ref: { approvalId, planId, batch },
+      action,
+      messages,
+      targets,
+      outcomes: new Map(),
+      tally: startingTallyOf(targets),
+    };
+  }
+  if (state.status === 'none') return state;
+  switch (event.type) {
+    case 'BatchAttemptStarted': {
+      const { attempt, worker, deadline } = event.data;
+      return { ...state, status: 'attempted', attempt: { number: attempt, worker, deadline } };
+    }
+    case 'BatchSettled':
+      return { ...state, status: 'settled' };
+    default: {
+      if (!isPending(state, event.data.target)) return state;
+      const { kind, outcome } = outcomeOf(event);
+      return {
+        ...state,
+        outcomes: new Map(state.outcomes).set(event.data.target, outcome),
+        tally: moveInTally(state.tally, kind, 'pending', outcome),
+      };
+    }
+  }
+}
+
+/** Whether a command was refused because another worker has, or took over, the batch. */
+export const isClaimRefused = (error: unknown): boolean =>
+  isClawbackError(error) && (error.code === 'claimHeld' || error.code === 'claimLost');

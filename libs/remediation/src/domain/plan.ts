@@ -1,0 +1,220 @@
+import { notRemediableAt, type Reason } from './reasons.js';
+import type { SelectedEmail } from './selection.js';
+import {
+  addToTally,
+  copiesIn,
+  emptyTally,
+  ofOutcome,
+  type CopyKind,
+  type Direction,
+  type RemediationAction,
+  type Tally,
+} from './vocabulary.js';
+
+/** Folder names as the plan states them; the mailbox gateway knows the same ones. */
+export const DESTINATIONS = {
+  softDelete: { recipient: 'Recoverable Items/Deletions', sender: 'Recoverable Items/Deletions' },
+  moveToInbox: { recipient: 'Inbox', sender: 'Sent Items' },
+} as const;
+
+/** The facts of a message that the log and the export show; kept once a batch. */
+export interface PlannedMessage {
+  readonly networkMessageId: string;
+  readonly internetMessageId: string;
+  readonly sender: string;
+  readonly subject: string;
+  readonly direction: Direction;
+  readonly receivedAt: string;
+}
+
+/** One copy that the remediation will touch, or says why not. */
+export interface PlannedCopy {
+  readonly message: PlannedMessage;
+  readonly kind: CopyKind;
+  readonly mailbox: string;
+  readonly to: string;
+  /** Move only from this folder (undo). */
+  readonly onlyFrom?: string;
+  readonly notRemediable?: Reason;
+}
+
+/** What a plan amounts to. `emails` are emails selected; copies are one a recipient, plus the senders'. */
+export interface PlanTotals {
+  readonly emails: number;
+  readonly copies: number;
+  readonly recipientCopies: number;
+  readonly sendersCopies: number;
+  readonly remediable: number;
+  readonly nonRemediable: number;
+  /** How many copies are not remediable, by reason. */
+  readonly reasons: Readonly<Partial<Record<Reason, number>>>;
+}
+
+/** The key of a copy: the unit of work. The sender's copy of a message is one, whoever received it. */
+export const copyKeyOf = (copy: { networkMessageId: string; kind: CopyKind; mailbox: string }): string =>
+  `${copy.networkMessageId}/${copy.kind}/${copy.mailbox}`;
+
+export interface PlanRules {
+  readonly action: 'softDelete' | 'moveToInbox';
+  /** The sender's copy option: "Delete sender's copy", or with moveToInbox "Move back to Sent Items". */
+  readonly sendersCopy: boolean;
+}
+
+/**
+ * The sender's copy is in scope for mail sent inside the organisation or out of it. Inbound mail has its sender
+ * elsewhere: out of scope, and not an error (Microsoft's announcement MC794815).
+ */
+export const sendersCopyInScope = (direction: Direction): boolean =>
+  direction === 'intraOrg' || direction === 'outbound';
+
+/**
+ * Turns selected emails into copies. Feed the emails in the order of their keys (so that the emails of a message follow
+ * each other): then one message gives at most one sender's copy, and nothing but the current message is kept.
+ */
+export function planner(rules: PlanRules): {
+  add(email: SelectedEmail): PlannedCopy[];
+  end(): PlannedCopy[];
+} {
+  let current: PlannedMessage | undefined;
+  const to = DESTINATIONS[rules.action];
+
+  const sendersCopy = (): PlannedCopy[] =>
+    current !== undefined && rules.sendersCopy && sendersCopyInScope(current.direction)
+      ? [{ message: current, kind: 'sender', mailbox: current.sender, to: to.sender }]
+      : [];
+
+  return {
+    add(email) {
+      const before = current?.networkMessageId === email.networkMessageId ? [] : sendersCopy();
+      if (current?.networkMessageId !== email.networkMessageId) current = messageOf(email);
+      const reason = notRemediableAt(email.location);
+      return [
+        ...before,
+        {
+          message: current,
+          kind: 'recipient',
+          mailbox: email.recipientEmailAddress,
+          to: to.recipient,
+          ...(reason === undefined ? {} : { notRemediable: reason }),
+        },
+      ];
+    },
+    end() {
+      const last = sendersCopy();
+      current = undefined;
+      return last;
+    },
+  };
+}
+
+const messageOf = (email: SelectedEmail): PlannedMessage => ({
+  networkMessageId: email.networkMessageId,
+  internetMessageId: email.internetMessageId,
+  sender: email.sender,
+  subject: email.subject,
+  direction: email.direction,
+  receivedAt: email.receivedAt,
+});
+
+/** Adds up a plan copy by copy. Conservation: copies = recipients' + senders' = remediable + not remediable. */
+export class PlanCounter {
+  private tally: Tally = emptyTally();
+  private readonly reasons: Partial<Record<Reason, number>> = {};
+
+  add(copy: PlannedCopy): void {
+    this.tally = addToTally(
+      this.tally,
+      copy.kind,
+      copy.notRemediable === undefined ? 'pending' : 'nonRemediable',
+    );
+    if (copy.notRemediable !== undefined) {
+      this.reasons[copy.notRemediable] = (this.reasons[copy.notRemediable] ?? 0) + 1;
+    }
+  }
+
+  /** The tally that the remediation begins with: every copy is pending or not remediable. */
+  startingTally(): Tally {
+    return this.tally;
+  }
+
+  totals(emails: number): PlanTotals {
+    return {
+      emails,
+      copies: copiesIn(this.tally),
+      recipientCopies: copiesIn(this.tally, ['recipient']),
+      sendersCopies: copiesIn(this.tally, ['sender']),
+      remediable: ofOutcome(this.tally, 'pending'),
+      nonRemediable: ofOutcome(this.tally, 'nonRemediable'),
+      reasons: { ...this.reasons },
+    };
+  }
+}
+
+/** A target of a batch: a planned copy with its message named by its place in the batch's list of messages. */
+export interface BatchTarget {
+  readonly message: number;
+  readonly kind: CopyKind;
+  readonly mailbox: string;
+  readonly to: string;
+  readonly onlyFrom?: string | undefined;
+  readonly notRemediable?: Reason | undefined;
+}
+
+/** One unit of work. */
+export interface Batch {
+  readonly number: number;
+  readonly messages: readonly PlannedMessage[];
+  readonly targets: readonly BatchTarget[];
+}
+
+export const MAX_BATCH_COPIES = 500;
+/** Leaves room under the 1 MiB of one append for metadata, and for the outcomes of the batch, which hold no subjects. */
+export const MAX_BATCH_BYTES = 512 * 1024;
+
+/** Cuts a stream of copies into batches by count and by bytes of JSON. */
+export function batcher(
+  limits: { copies: number; bytes: number } = { copies: MAX_BATCH_COPIES, bytes: MAX_BATCH_BYTES },
+): { add(copy: PlannedCopy): Batch | undefined; end(): Batch | undefined } {
+  let number = 0;
+  let bytes = 0;
+  let messages: PlannedMessage[] = [];
+  let targets: BatchTarget[] = [];
+
+  const cut = (): Batch | undefined => {
+    if (targets.length === 0) return undefined;
+    const batch = { number, messages, targets };
+    number += 1;
+    bytes = 0;
+    messages = [];
+    targets = [];
+    return batch;
+  };
+
+  return {
+    add(copy) {
+      const known = messages.at(-1)?.networkMessageId === copy.message.networkMessageId;
+      const size = Buffer.byteLength(JSON.stringify(known ? { ...copy, message: 0 } : copy));
+      const full = targets.length > 0 && (targets.length >= limits.copies || bytes + size > limits.bytes);
+      const done = full ? cut() : undefined;
+      if (messages.at(-1)?.networkMessageId !== copy.message.networkMessageId) messages.push(copy.message);
+      const { message: _message, ...rest } = copy;
+      targets.push({ ...rest, message: messages.length - 1 });
+      bytes += size;
+      return done;
+    },
+    end: cut,
+  };
+}
+
+/** The tally that a batch begins with. */
+export const startingTallyOf = (targets: readonly BatchTarget[]): Tally => {
+  let tally = emptyTally();
+  for (const target of targets) {
+    tally = addToTally(tally, target.kind, target.notRemediable === undefined ? 'pending' : 'nonRemediable');
+  }
+  return tally;
+};
+
+/** Whether the sender's copy option may be chosen with this action. */
+export const allowsSendersCopy = (action: RemediationAction): boolean =>
+  action === 'softDelete' || action === 'moveToInbox';

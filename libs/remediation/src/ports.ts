@@ -1,0 +1,41 @@
+import type { EmailFilter, SelectedEmail } from './domain/index.js';
+
+/** What the write side asks the mail catalogue. All addresses and ids are in lower case. */
+export abstract class SelectionSource {
+  /** Resolves when everything recorded before the call can be found. @throws {ClawbackError} `unavailable` */
+  abstract ready(): Promise<void>;
+  abstract count(tenant: string, filter: EmailFilter): Promise<number>;
+  /** All matches in the order of their keys, so that the emails of a message follow each other. */
+  abstract stream(tenant: string, filter: EmailFilter): AsyncIterable<SelectedEmail>;
+  /** Those that exist among these keys, in no order. */
+  abstract getMany(tenant: string, keys: readonly string[]): Promise<SelectedEmail[]>;
+}
+
+/** What the write side asks about copies. */
+export abstract class CopyStates {
+  /** As {@link SelectionSource.ready}. */
+  abstract ready(): Promise<void>;
+  /** For each copy key: the remediation that moved it last, if that is where the copy still is. */
+  abstract lastMovedBy(tenant: string, copyKeys: readonly string[]): Promise<ReadonlyMap<string, string>>;
+}
+
+/** How much is under way, for the limits on active remediations. */
+export abstract class ActiveRemediations {
+  abstract active(tenant: string): Promise<{ readonly remediations: number; readonly emails: number }>;
+}
+
+/** The limits of the product; a request over one is refused with its number, never truncated. */
+export class RemediationLimits {
+  constructor(
+    /** Emails chosen by hand. */
+    readonly byHand: number,
+    /** Emails found by a query. */
+    readonly byQuery: number,
+    /** Emails excluded from a query. */
+    readonly exclusions: number,
+    /** Remediations active at once in a tenant. */
+    readonly active: number,
+    /** Emails in the active remediations of a tenant. */
+    readonly activeEmails: number,
+  ) {}
+}
