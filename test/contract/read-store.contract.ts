@@ -280,11 +280,13 @@ export function describeReadStoreContract(name: string, open: () => Promise<Read
         expect(await matching({ field: 'title', op: 'startsWith', value: '' })).toHaveLength(titles.length);
       });
 
-      it('find the last texts there are by their beginning', async () => {
+      it('find a text by its beginning at the edges of Unicode too', async () => {
         const last = '\u{10FFFF}';
         await put([mail('a', { title: last }), mail('b', { title: last + last }), mail('c', { title: '' })]);
         expect(await matching({ field: 'title', op: 'startsWith', value: last })).toEqual(['a', 'b']);
         expect(await matching({ field: 'title', op: 'startsWith', value: last + last })).toEqual(['b']);
+        await put([mail('d', { title: '\uD7FF!' }), mail('e', { title: '\uE000' })]);
+        expect(await matching({ field: 'title', op: 'startsWith', value: '\uD7FF' })).toEqual(['d']);
       });
 
       it('find whole tags only', async () => {

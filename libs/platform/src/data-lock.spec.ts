@@ -75,8 +75,8 @@ describe('lockDataDirectory', () => {
   it('creates the directory, and nothing but the lock in it', async () => {
     const data = join(directory, 'not', 'there', 'yet');
     const lock = lockDataDirectory(data);
-    expect(await readdir(data)).toEqual(['lock.db']);
     lock.release();
+    expect(await readdir(data)).toEqual(['lock.db']);
   });
 
   it('says when the directory cannot be used', async () => {

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { link, mkdir, open, readFile, unlink } from 'node:fs/promises';
+import { link, mkdir, open, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { calculateJwkThumbprint, type CryptoKey, exportJWK, generateKeyPair, importJWK } from 'jose';
 import { z } from 'zod';
@@ -65,7 +65,7 @@ async function create(keys: string, path: string): Promise<string> {
       if (!hasCode(error, 'EEXIST')) throw error;
     });
   } finally {
-    await unlink(temporary);
+    await rm(temporary, { force: true });
   }
   return readFile(path, 'utf8');
 }

@@ -111,9 +111,12 @@ describe('scrub', () => {
 
   it('leaves a text without secrets as it is', () => {
     fc.assert(
-      fc.property(fc.array(fc.constantFrom('batch', '12', 'settled:', 'at', '(4/5)')), (words) => {
-        expect(scrub(words.join(' '))).toBe(words.join(' '));
-      }),
+      fc.property(
+        fc.array(fc.constantFrom('batch', '12:', '(4/5)', '(/srv/node_modules/@nestjs/core/a.js:1:2)')),
+        (words) => {
+          expect(scrub(words.join(' '))).toBe(words.join(' '));
+        },
+      ),
     );
   });
 

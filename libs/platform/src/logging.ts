@@ -2,6 +2,7 @@ import { format } from 'node:util';
 import type { LoggerService } from '@nestjs/common';
 import { type DestinationStream, type Level, type Logger, pino } from 'pino';
 import type { Config } from './config.js';
+import { isError } from './is-error.js';
 
 const STDERR = 2;
 const MAX_DEPTH = 4;
@@ -14,7 +15,13 @@ const PRIVATE = /authori[sz]ation|token|secret|password|cookie|subject|address|m
  * @param stream where to write instead, for tests
  */
 export function createLogger(config: Pick<Config, 'log'>, stream?: DestinationStream): JsonLogger {
-  const options = { level: config.log.level, base: null, timestamp: pino.stdTimeFunctions.isoTime };
+  const options = {
+    level: config.log.level,
+    base: null,
+    timestamp: pino.stdTimeFunctions.isoTime,
+    // Errors come here as plain objects already; pino's own serializer would merge their causes.
+    serializers: { err: (error: unknown) => error },
+  };
   return new JsonLogger(pino(options, stream ?? pino.destination({ fd: STDERR, sync: true })));
 }
 
@@ -66,7 +73,7 @@ function entry(message: unknown, rest: readonly unknown[]): Entry {
   const context = texts.filter((text) => text !== stack).at(-1);
   const fields: Entry = {};
   for (const part of [message, ...rest.filter((part) => typeof part !== 'string')]) {
-    if (part instanceof Error) fields['err'] = withoutSecrets(part);
+    if (isError(part)) fields['err'] = withoutSecrets(part);
     else if (typeof part === 'object' && part !== null) Object.assign(fields, withoutSecrets(part));
     else if (part !== undefined) fields.msg = scrub(format('%s', part));
   }
@@ -75,12 +82,16 @@ function entry(message: unknown, rest: readonly unknown[]): Entry {
   return fields;
 }
 
+/** Starts where a word starts, so that a long text is read once; the folders of scoped packages are no addresses. */
+const ADDRESS =
+  /(?<![^\s@<>(),;:[\]])[^\s@<>(),;:[\]]+(?<!node_modules\/)@(?:[\p{L}\p{N}.-]+|\[[^\]\s]*\])/gu;
+
 /** A text without anything that looks like an address or a token. Takes time in proportion to the text. */
 export const scrub = (text: string): string =>
   text
     .replace(/\bbearer\s+[\w.~+/=-]+/gi, '[token]')
     .replace(/(?<![\w-])eyJ[\w-]*\.[\w.-]*/g, '[token]')
-    .replace(/(?<![^\s@<>"'(),;:[\]])[^\s@<>"'(),;:[\]]+@[^\s@<>"'(),;:[\]]+/g, '[address]');
+    .replace(ADDRESS, '[address]');
 
 function withoutSecrets(value: unknown, depth = 0): unknown {
   if (typeof value === 'string') return scrub(value);
@@ -90,18 +101,8 @@ function withoutSecrets(value: unknown, depth = 0): unknown {
   const inner = (part: unknown) => withoutSecrets(part, depth + 1);
   if (value instanceof Date) return value;
   if (Array.isArray(value)) return value.map(inner);
-  const members =
-    value instanceof Error
-      ? {
-          type: value.name,
-          message: value.message,
-          stack: value.stack,
-          cause: value.cause,
-          ...fieldsOf(value),
-        }
-      : value;
   return Object.fromEntries(
-    Object.entries(members).map(([key, part]: [string, unknown]) => [
+    Object.entries(isError(value) ? membersOf(value) : value).map(([key, part]: [string, unknown]) => [
       scrub(key),
       PRIVATE.test(key) && !isHarmless(part) ? '[private]' : inner(part),
     ]),
@@ -111,4 +112,10 @@ function withoutSecrets(value: unknown, depth = 0): unknown {
 const isHarmless = (value: unknown): boolean =>
   value === null || ['number', 'boolean', 'undefined'].includes(typeof value);
 
-const fieldsOf = (error: Error): Record<string, unknown> => Object.fromEntries(Object.entries(error));
+const membersOf = (error: Error): Record<string, unknown> => ({
+  ...Object.fromEntries(Object.entries(error)),
+  type: error.name,
+  message: error.message,
+  stack: error.stack,
+  cause: error.cause,
+});

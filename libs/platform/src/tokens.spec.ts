@@ -81,7 +81,7 @@ function refusesWhatIsWrong(
   it('refuses a token of which any character was changed', async () => {
     const token = await signed(good());
     const at = fc.nat(token.length - 1);
-    const character = fc.constantFrom(...'ABab01-_.');
+    const character = fc.constantFrom('A', 'b', '0', '1', '-', '_', '.');
     await fc.assert(
       fc.asyncProperty(at, character, async (index, replacement) => {
         // The last characters of base64url may hold bits that nothing reads.

@@ -2,10 +2,10 @@ import { getEventListeners } from 'node:events';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { collect, newId, START } from '#libs/kernel';
 import { SqliteFile } from '#libs/sqlite';
-import { MAX_APPEND_BYTES, type Delivery, type NewEvent } from '../event-store.js';
+import { MAX_APPEND_BYTES, type Delivery, type ExpectedRevision, type NewEvent } from '../event-store.js';
 import { SqliteEventStore } from './sqlite-event-store.js';
 
 /** Shows the settings of the connection that the store itself uses. */
@@ -155,17 +155,15 @@ describe('SqliteEventStore', () => {
       for (const subscription of [here, there]) {
         expect(await subscription.next()).toEqual({ done: false, value: { events: [], caughtUp: true } });
       }
-      const bothSee = async (id: string) => {
-        for (const subscription of [here, there]) {
-          const next = await subscription.next();
-          expect(next.done === true ? [] : next.value.events.map((event) => event.id)).toEqual([id]);
+      let revision: ExpectedRevision = 'noStream';
+      for (const writer of [other, store]) {
+        const [event] = newEvents(1) as [NewEvent];
+        const deliveries = [here.next(), there.next()];
+        ({ revision } = await writer.append('s', revision, [event]));
+        for (const delivery of deliveries) {
+          expect(await delivery).toMatchObject({ value: { events: [{ id: event.id }], caughtUp: true } });
         }
-      };
-      const [first, second] = newEvents(2) as [NewEvent, NewEvent];
-      await other.append('s', 'noStream', [first]);
-      await bothSee(first.id);
-      await store.append('s', 0n, [second]);
-      await bothSee(second.id);
+      }
       abort.abort();
     });
 
@@ -264,6 +262,29 @@ describe('SqliteEventStore', () => {
       }
     });
 
+    it('lets others have their turn between two pages', async () => {
+      await store.append('s', 'noStream', newEvents(600));
+      const abort = new AbortController();
+      const caughtUp = async () => {
+        for await (const delivery of store.subscribe({ after: START, signal: abort.signal })) {
+          if (delivery.caughtUp) break;
+        }
+      };
+      const readers = [
+        () => collect(store.readAll(START)),
+        () => collect(store.readStream('s', { direction: 'backwards' })),
+        caughtUp,
+      ];
+      for (const reader of readers) {
+        let othersHadTheirTurn = false;
+        setImmediate(() => {
+          othersHadTheirTurn = true;
+        });
+        await reader();
+        expect(othersHadTheirTurn).toBe(true);
+      }
+    });
+
     it('gives large events in small deliveries, and all of them', async () => {
       const large = Array.from({ length: 12 }, () => ({ ...newEvents(1)[0], data: 'x'.repeat(1_000_000) }));
       for (const [index, event] of large.entries()) {
@@ -293,11 +314,33 @@ describe('SqliteEventStore', () => {
 
       const waiting = follow(store, abort.signal);
       await waiting.next();
+      const live = waiting.next();
+      expect(listeners()).toBe(1);
+      await store.append('s', 2n, newEvents(1));
+      expect(await live).toMatchObject({ done: false });
+      expect(listeners()).toBe(0);
+
       const end = waiting.next();
       expect(listeners()).toBe(1);
       abort.abort();
       expect(await end).toEqual({ done: true, value: undefined });
       expect(listeners()).toBe(0);
+    });
+
+    it('is woken by an append through its own store, without the clock', async () => {
+      jest.useFakeTimers({ doNotFake: ['setImmediate', 'nextTick', 'queueMicrotask'] });
+      try {
+        const abort = new AbortController();
+        const subscription = follow(store, abort.signal);
+        await subscription.next();
+        const live = subscription.next();
+        const [event] = newEvents(1) as [NewEvent];
+        await store.append('s', 'noStream', [event]);
+        expect(await live).toMatchObject({ value: { events: [{ id: event.id }], caughtUp: true } });
+        abort.abort();
+      } finally {
+        jest.useRealTimers();
+      }
     });
 
     it('fails when the store is closed under it, and ends when its signal has fired before', async () => {

@@ -1,4 +1,4 @@
-import { request as httpRequest } from 'node:http';
+import { request as httpRequest, type IncomingHttpHeaders } from 'node:http';
 import { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
@@ -9,7 +9,6 @@ import {
   Get,
   Header,
   Logger,
-  Module,
   Param,
   ParseIntPipe,
   Post,
@@ -17,18 +16,21 @@ import {
   ServiceUnavailableException,
   StreamableFile,
 } from '@nestjs/common';
-import { APP_FILTER, APP_PIPE, NestFactory } from '@nestjs/core';
+import { APP_FILTER, APP_PIPE } from '@nestjs/core';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
+import { Test } from '@nestjs/testing';
 import { IsString } from 'class-validator';
 import type { FastifyReply } from 'fastify';
 import { ClawbackError, type ErrorKind } from '#libs/kernel';
+import { loadConfig } from '../config.js';
 import { createLogger } from '../logging.js';
-import { ProblemFilter } from './problem.filter.js';
+import { fastifyOptions } from './fastify-options.js';
+import { ProblemFilter, problemOf } from './problem.filter.js';
 import { registerRequestId } from './request-id.js';
 import { registerSecurityHeaders } from './security-headers.js';
 import { validationPipe } from './validation.js';
 
-const BODY_LIMIT = 1000;
+const BODY_LIMIT = 2000;
 
 class Note {
   @IsString()
@@ -104,23 +106,23 @@ class Failing {
   }
 }
 
-@Module({
-  controllers: [Failing],
-  providers: [
-    { provide: APP_FILTER, useClass: ProblemFilter },
-    { provide: APP_PIPE, useFactory: validationPipe },
-  ],
-})
-class FailingModule {}
-
 describe('ProblemFilter', () => {
   let app: NestFastifyApplication;
   let url: string;
   const log: string[] = [];
   beforeAll(async () => {
-    const adapter = new FastifyAdapter({ bodyLimit: BODY_LIMIT });
-    const logger = createLogger({ log: { level: 'warn' } }, { write: (line) => log.push(line) });
-    app = await NestFactory.create<NestFastifyApplication>(FailingModule, adapter, { logger });
+    const config = loadConfig({}, { http: { bodyLimitBytes: BODY_LIMIT }, log: { level: 'warn' } });
+    const adapter = new FastifyAdapter(fastifyOptions(config));
+    const module = await Test.createTestingModule({
+      controllers: [Failing],
+      providers: [
+        { provide: APP_FILTER, useClass: ProblemFilter },
+        { provide: APP_PIPE, useFactory: validationPipe },
+      ],
+    })
+      .setLogger(createLogger(config, { write: (line) => log.push(line) }))
+      .compile();
+    app = module.createNestApplication<NestFastifyApplication>(adapter);
     registerRequestId(adapter.getInstance());
     registerSecurityHeaders(adapter.getInstance());
     await app.listen(0, '127.0.0.1');
@@ -153,16 +155,18 @@ describe('ProblemFilter', () => {
     });
   /** A path exactly as given: `fetch` would repair it. */
   const raw = (path: string) =>
-    new Promise<{ status: number | undefined; type: string | undefined; body: string }>((resolve, reject) => {
-      const { hostname, port } = new URL(url);
-      httpRequest({ hostname, port, path }, (response) => {
-        text(response).then((body) => {
-          resolve({ status: response.statusCode, type: response.headers['content-type'], body });
-        }, reject);
-      })
-        .on('error', reject)
-        .end();
-    });
+    new Promise<{ status: number | undefined; headers: IncomingHttpHeaders; body: string }>(
+      (resolve, reject) => {
+        const { hostname, port } = new URL(url);
+        httpRequest({ hostname, port, path }, (response) => {
+          text(response).then((body) => {
+            resolve({ status: response.statusCode, headers: response.headers, body });
+          }, reject);
+        })
+          .on('error', reject)
+          .end();
+      },
+    );
 
   it.each<[ErrorKind, number]>([
     ['invalid', 400],
@@ -275,7 +279,7 @@ describe('ProblemFilter', () => {
       status: 413,
       code: 'bodyTooLarge',
       limit: BODY_LIMIT,
-      detail: expect.stringContaining('1000 bytes'),
+      detail: expect.stringContaining('2000 bytes'),
     });
   });
 
@@ -286,16 +290,21 @@ describe('ProblemFilter', () => {
     });
   });
 
-  it.each(['/kinds/%', '/kinds/%E0%A4%A', '/%zz'])('refuses the malformed path %s', async (path) => {
-    const { status, type, body } = await raw(path);
-    expect({ status, type }).toEqual({ status: 400, type: 'application/problem+json; charset=utf-8' });
-    expect(JSON.parse(body)).toMatchObject({ code: 'malformedUrl', instance: path });
-  });
-
-  it('refuses a path part that is too long', async () => {
-    const { status, body } = await raw(`/kinds/${'x'.repeat(500)}`);
-    expect(status).toBe(414);
-    expect(JSON.parse(body)).toMatchObject({ status: 414, code: 'uriTooLong' });
+  it.each([
+    ['/kinds/%', 400, 'malformedUrl'],
+    ['/kinds/%E0%A4%A', 400, 'malformedUrl'],
+    ['/%zz', 400, 'malformedUrl'],
+    [`/kinds/${'x'.repeat(500)}`, 414, 'uriTooLong'],
+  ])('refuses the path %s with %d', async (path, expected, code) => {
+    const { status, headers, body } = await raw(path);
+    const problem = JSON.parse(body) as Record<string, unknown>;
+    expect(status).toBe(expected);
+    expect(problem).toMatchObject({ status, code, instance: path });
+    expect(headers).toMatchObject({
+      'content-type': 'application/problem+json; charset=utf-8',
+      'x-content-type-options': 'nosniff',
+      'x-request-id': problem['requestId'],
+    });
   });
 
   it('answers with a problem when a stream fails before it begins', async () => {
@@ -306,5 +315,21 @@ describe('ProblemFilter', () => {
     const answer = await fetch(`${url}${path}`);
     expect(answer.status).toBe(200);
     await expect(answer.text()).rejects.toThrow();
+  });
+});
+
+describe('problemOf', () => {
+  it('describes an error outside of any answer, for instance as the last line of a stream', () => {
+    const error = new ClawbackError('tooLarge', 'importTooLarge', 'over 5 bytes', { limit: 5n });
+    expect(problemOf(error, { path: '/v1/emails?subject=sesame', requestId: 'r-1' })).toEqual({
+      type: '/problems/importTooLarge',
+      title: 'Import too large',
+      status: 413,
+      detail: 'over 5 bytes',
+      code: 'importTooLarge',
+      instance: '/v1/emails',
+      requestId: 'r-1',
+      limit: '5',
+    });
   });
 });

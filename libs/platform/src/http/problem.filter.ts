@@ -2,6 +2,9 @@ import { STATUS_CODES } from 'node:http';
 import { type ArgumentsHost, Catch, type ExceptionFilter, HttpException, Logger } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { type ErrorKind, type FieldProblem, isClawbackError } from '#libs/kernel';
+import { isError } from '../is-error.js';
+import { REQUEST_ID_HEADER } from './request-id.js';
+import { API_HEADERS } from './security-headers.js';
 
 /** The body of every answer that is not a success (RFC 9457), as `application/problem+json`. */
 export interface Problem {
@@ -43,6 +46,15 @@ const HEADERS_OF_THE_ANSWER = [
   'last-modified',
 ];
 
+/** Which request a problem belongs to. */
+export interface ProblemSource {
+  /** The path of the request; a query is cut off. */
+  readonly path: string;
+  readonly requestId: string;
+  /** The largest body of the route, in bytes. */
+  readonly bodyLimit?: number | undefined;
+}
+
 /**
  * The global exception filter: every failure of a request, wherever it came from, becomes a {@link Problem}. What is not
  * the caller's doing is logged with the request id. An answer that has begun cannot become another: its connection is
@@ -56,20 +68,46 @@ export class ProblemFilter implements ExceptionFilter {
     const http = host.switchToHttp();
     const request = http.getRequest<FastifyRequest>();
     const reply = http.getResponse<FastifyReply>();
-    const failure = failureOf(exception, request);
-    this.report(failure, exception, request);
+    const problem = problemOf(exception, sourceOf(request));
+    this.report(problem, exception, request);
     if (reply.sent || reply.raw.headersSent) cut(reply);
-    else answer(request, reply, failure);
+    else answer(reply, problem);
   }
 
-  private report({ status, code }: Failure, exception: unknown, request: FastifyRequest): void {
+  private report({ status, code, requestId }: Problem, exception: unknown, request: FastifyRequest): void {
     if (status < 500) return;
     // The route, not the path: a path may hold what the log must not.
     const route = request.routeOptions.url;
-    const facts = { requestId: request.id, method: request.method, route, code, err: exception };
+    const facts = { requestId, method: request.method, route, code, err: exception };
     if (status === 503) this.logger.warn('a request could not be served', facts);
     else this.logger.error('a request failed', facts);
   }
+}
+
+/**
+ * For Fastify's option `frameworkErrors`: what its router refuses (a malformed path, one that is too long) never gets as
+ * far as the filter or the hooks.
+ */
+export function answerFrameworkError(error: Error, request: FastifyRequest, reply: FastifyReply): void {
+  answer(reply, problemOf(error, sourceOf(request)));
+}
+
+/**
+ * What a caller is told about any error. A ClawbackError gives its code, message and details (those of kind
+ * 'unavailable' stay inside); an error that nobody foresaw gives `internal` and nothing else.
+ */
+export function problemOf(error: unknown, { path, requestId, bodyLimit }: ProblemSource): Problem {
+  const { status, code, detail, extensions = {} } = failureOf(error, bodyLimit);
+  return {
+    ...withoutBigints(extensions),
+    type: `/problems/${code}`,
+    title: titleOf(code),
+    status,
+    detail,
+    code,
+    instance: path.replace(/\?.*$/s, ''),
+    requestId,
+  };
 }
 
 interface Failure {
@@ -79,24 +117,27 @@ interface Failure {
   readonly extensions?: Readonly<Record<string, unknown>>;
 }
 
-function failureOf(exception: unknown, request: FastifyRequest): Failure {
-  if (isClawbackError(exception)) {
-    const { kind, code, message, details } = exception;
+function failureOf(error: unknown, bodyLimit: number | undefined): Failure {
+  if (isClawbackError(error)) {
+    const { kind, code, message, details } = error;
     // Why a store cannot answer is for the log; everything else is about the caller's own request.
-    const extensions = kind === 'unavailable' ? {} : details;
-    return { status: STATUS_OF[kind], code, detail: message, extensions };
+    return {
+      status: STATUS_OF[kind],
+      code,
+      detail: message,
+      extensions: kind === 'unavailable' ? {} : details,
+    };
   }
   // Nest wraps what Fastify throws before a handler runs.
-  const inner = exception instanceof HttpException ? exception.cause : exception;
-  if (isFastifyError(inner)) return fastifyFailure(inner, request);
-  if (exception instanceof HttpException) return nestFailure(exception, request);
-  return internal();
+  const inner = error instanceof HttpException ? error.cause : error;
+  if (isFastifyError(inner)) return fastifyFailure(inner, bodyLimit);
+  return error instanceof HttpException ? nestFailure(error) : internal();
 }
 
-function nestFailure(exception: HttpException, request: FastifyRequest): Failure {
+function nestFailure(exception: HttpException): Failure {
   const status = exception.getStatus();
   // Nest's own message repeats the address with its query.
-  if (status === 404 && exception.message.startsWith(`Cannot ${request.method} /`)) {
+  if (status === 404 && /^Cannot [A-Z]+ \//.test(exception.message)) {
     return { status, code: 'routeNotFound', detail: 'there is no such route' };
   }
   return { ...byStatus(status), ...(status < 500 && { detail: exception.message }) };
@@ -108,16 +149,12 @@ interface FastifyError extends Error {
 }
 
 const isFastifyError = (error: unknown): error is FastifyError =>
-  error instanceof Error &&
-  'code' in error &&
-  typeof error.code === 'string' &&
-  error.code.startsWith('FST_');
+  isError(error) && 'code' in error && typeof error.code === 'string' && error.code.startsWith('FST_');
 
-function fastifyFailure({ code, statusCode = 500 }: FastifyError, request: FastifyRequest): Failure {
+function fastifyFailure({ code, statusCode = 500 }: FastifyError, limit: number | undefined): Failure {
   switch (code) {
     case 'FST_ERR_CTP_BODY_TOO_LARGE': {
-      const { bodyLimit: limit } = request.routeOptions;
-      const detail = `the body is over the limit of ${limit} bytes`;
+      const detail = `the body is over the limit${limit === undefined ? '' : ` of ${limit} bytes`}`;
       return { status: 413, code: 'bodyTooLarge', detail, extensions: { limit } };
     }
     case 'FST_ERR_CTP_INVALID_MEDIA_TYPE':
@@ -138,9 +175,9 @@ function byStatus(status: number): Failure {
   const phrase = STATUS_CODES[status];
   if (status === 500 || phrase === undefined) return internal();
   const code = phrase
-    .replace(/[^A-Za-z ]/g, '')
-    .replace(/^\w/, (first) => first.toLowerCase())
-    .replace(/ (\w)/g, (_match, first: string) => first.toUpperCase());
+    .toLowerCase()
+    .replace(/[^a-z ]/g, '')
+    .replace(/ (.)/g, (_match, first: string) => first.toUpperCase());
   return { status, code, detail: phrase };
 }
 
@@ -150,31 +187,28 @@ const internal = (): Failure => ({
   detail: 'something went wrong here; the log has it under the request id',
 });
 
-function answer(request: FastifyRequest, reply: FastifyReply, failure: Failure): void {
+const sourceOf = (request: FastifyRequest): ProblemSource => ({
+  path: request.url,
+  requestId: request.id,
+  bodyLimit: request.routeOptions.bodyLimit,
+});
+
+function answer(reply: FastifyReply, problem: Problem): void {
   for (const header of HEADERS_OF_THE_ANSWER) reply.removeHeader(header);
-  if (failure.status === 401) reply.header('www-authenticate', challenge(failure));
-  const body = JSON.stringify(problemOf(request, failure), (_key, value: unknown) =>
-    typeof value === 'bigint' ? value.toString() : value,
-  );
+  if (problem.status === 401) reply.header('www-authenticate', challenge(problem));
   void reply
-    .code(failure.status)
-    .header('x-request-id', request.id)
+    .code(problem.status)
+    .headers({ ...API_HEADERS, [REQUEST_ID_HEADER]: problem.requestId })
     .header('content-type', 'application/problem+json; charset=utf-8')
-    .send(body);
+    .send(JSON.stringify(problem));
 }
 
-function problemOf(request: FastifyRequest, { status, code, detail, extensions }: Failure): Problem {
-  return {
-    ...extensions,
-    type: `/problems/${code}`,
-    title: titleOf(code),
-    status,
-    detail,
-    code,
-    instance: request.url.replace(/\?.*$/s, ''),
-    requestId: request.id,
-  };
-}
+const withoutBigints = (extensions: Readonly<Record<string, unknown>>): Record<string, unknown> =>
+  JSON.parse(
+    JSON.stringify(extensions, (_key, value: unknown) =>
+      typeof value === 'bigint' ? value.toString() : value,
+    ),
+  ) as Record<string, unknown>;
 
 /** `tokenExpired` gives `Token expired`. */
 const titleOf = (code: string): string =>
@@ -183,7 +217,7 @@ const titleOf = (code: string): string =>
     .replace(/^./, (first) => first.toUpperCase());
 
 /** RFC 6750, section 3: no error for a caller that sent no token. */
-const challenge = ({ code, detail }: Failure): string =>
+const challenge = ({ code, detail }: Problem): string =>
   code === 'tokenMissing'
     ? 'Bearer'
     : `Bearer error="invalid_token", error_description="${detail.replace(/["\\]/g, "'")}"`;

@@ -1,9 +1,11 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { Controller, Get, Module, type Type } from '@nestjs/common';
-import { APP_FILTER, APP_GUARD, NestFactory } from '@nestjs/core';
+import { Controller, Get, type Type } from '@nestjs/common';
+import { APP_FILTER, APP_GUARD } from '@nestjs/core';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
+import { Test } from '@nestjs/testing';
 import { generateKeyPair } from 'jose';
 import type { LocalKey } from '../local-key.js';
+import { createLogger } from '../logging.js';
 import {
   LocalTokenVerifier,
   type Principal,
@@ -90,20 +92,16 @@ const openTo: Readonly<Record<string, readonly Role[]>> = {
   'audit/ingest': ['ingest', 'admin'],
 };
 
-const create = (key: LocalKey, controllers: Type[], guard: Type = RolesGuard) => {
-  @Module({
-    controllers,
-    providers: [
-      { provide: TokenVerifier, useValue: new LocalTokenVerifier(key) },
-      { provide: APP_GUARD, useClass: guard },
-      { provide: APP_FILTER, useClass: ProblemFilter },
-    ],
-  })
-  class TestModule {}
-  return NestFactory.create<NestFastifyApplication>(TestModule, new FastifyAdapter(), {
-    logger: false,
-    abortOnError: false,
-  });
+const quiet = createLogger({ log: { level: 'silent' } });
+
+const create = async (key: LocalKey, controllers: Type[], guard: Type = RolesGuard) => {
+  const providers = [
+    { provide: TokenVerifier, useValue: new LocalTokenVerifier(key) },
+    { provide: APP_GUARD, useClass: guard },
+    { provide: APP_FILTER, useClass: ProblemFilter },
+  ];
+  const module = await Test.createTestingModule({ controllers, providers }).setLogger(quiet).compile();
+  return module.createNestApplication<NestFastifyApplication>(new FastifyAdapter());
 };
 
 describe('RolesGuard', () => {

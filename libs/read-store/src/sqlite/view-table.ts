@@ -64,16 +64,9 @@ export class ViewTable {
   /** One row more than the limit, to see whether there is a next page. */
   select({ where, sortBy, descending, after, limit }: CheckedQuery): Sql {
     const columns = sortBy.map(columnOf);
-    const keyset: Sql[] =
-      after === undefined
-        ? []
-        : [
-            {
-              text: `(${columns.join(', ')}) ${descending ? '<' : '>'} (${columns.map(() => '?').join(', ')})`,
-              values: after,
-            },
-          ];
-    const filter = allOf([...where.map(toSql), ...keyset]);
+    const filters = where.map(toSql);
+    if (after !== undefined) filters.push(keyset(columns, descending, after));
+    const filter = allOf(filters);
     const order = columns.map((column) => (descending ? `${column} DESC` : column)).join(', ');
     const selected = [...new Set(['id', 'position', ...columns, 'doc'])].join(', ');
     return {
@@ -111,6 +104,12 @@ function allOf(filters: readonly Sql[]): Sql {
     values: filters.flatMap(({ values }) => values),
   };
 }
+
+/** As a comparison of rows, which an index over these columns can seek. */
+const keyset = (columns: readonly string[], descending: boolean, after: readonly SqlValue[]): Sql => ({
+  text: `(${columns.join(', ')}) ${descending ? '<' : '>'} (${columns.map(() => '?').join(', ')})`,
+  values: after,
+});
 
 function toSql(condition: CheckedCondition): Sql {
   const column = columnOf(condition.field);

@@ -1,0 +1,189 @@
+import { z } from 'zod';
+
+/** The words of the REST interface as this client knows them. Answers may hold others: a newer server is no error. */
+export const ROLES = ['viewer', 'proposer', 'approver', 'auditor', 'ingest', 'admin'] as const;
+export const ACTIONS = ['softDelete', 'moveToInbox'] as const;
+export const SEVERITIES = ['low', 'medium', 'high'] as const;
+export const SURFACES = [
+  'threatExplorer',
+  'emailEntity',
+  'summaryPanel',
+  'advancedHunting',
+  'graphApi',
+] as const;
+export const DIRECTIONS = ['inbound', 'outbound', 'intraOrg', 'unknown'] as const;
+export const LOCATIONS = [
+  'inboxFolder',
+  'junkFolder',
+  'deletedItems',
+  'quarantine',
+  'softDeleted',
+  'sentItems',
+  'onPremisesExternal',
+  'failed',
+  'dropped',
+  'unknown',
+] as const;
+export const STATUSES = ['pending', 'queued', 'inProgress', 'completed', 'failed', 'rejected'] as const;
+export const OUTCOMES = [
+  'pending',
+  'succeeded',
+  'alreadyInDestination',
+  'notFound',
+  'nonRemediable',
+  'failed',
+  'timedOut',
+  'cancelled',
+] as const;
+export type Outcome = (typeof OUTCOMES)[number];
+
+const count = z.int().min(0);
+const text = z.string();
+
+const outcomeCounts = z.looseObject({
+  submitted: count,
+  pending: count,
+  succeeded: count,
+  alreadyInDestination: count,
+  notFound: count,
+  nonRemediable: count,
+  failed: count,
+  timedOut: count,
+  cancelled: count,
+});
+export type OutcomeCounts = Readonly<Record<'submitted' | Outcome, number>>;
+
+const counts = outcomeCounts.extend({ recipientCopies: outcomeCounts, sendersCopies: outcomeCounts });
+export type Counts = OutcomeCounts & {
+  readonly recipientCopies: OutcomeCounts;
+  readonly sendersCopies: OutcomeCounts;
+};
+
+const plan = z.looseObject({
+  emails: count,
+  copies: count,
+  recipientCopies: count,
+  sendersCopies: count,
+  remediable: count,
+  nonRemediable: count,
+  reasons: z.record(text, count),
+});
+export type Plan = z.output<typeof plan>;
+
+export const previewAnswer = z.looseObject({ selectionHash: text, plan });
+export type Preview = z.output<typeof previewAnswer>;
+
+export const submittedAnswer = previewAnswer.extend({ approvalId: text, status: text });
+export type Submitted = z.output<typeof submittedAnswer>;
+
+export const remediationAnswer = submittedAnswer.extend({
+  name: text,
+  severity: text,
+  action: text,
+  submittedBy: text,
+  submittedAt: text,
+  undoOf: text.nullish(),
+  undoneBy: z.array(text),
+  counts,
+});
+export type Remediation = z.output<typeof remediationAnswer>;
+
+export const emailAnswer = z.looseObject({
+  networkMessageId: text,
+  recipientEmailAddress: text,
+  senderFromAddress: text,
+  subject: text,
+  direction: text,
+  location: text,
+  receivedAt: text,
+});
+export type Email = z.output<typeof emailAnswer>;
+
+export const logRowAnswer = z.looseObject({
+  networkMessageId: text,
+  mailbox: text,
+  isSendersCopy: z.boolean(),
+  subject: text,
+  outcome: text,
+  reason: text.nullish(),
+  fromFolder: text.nullish(),
+  toFolder: text.nullish(),
+});
+export type LogRow = z.output<typeof logRowAnswer>;
+
+export const eventAnswer = z.looseObject({ type: text });
+export type RemediationEvent = z.output<typeof eventAnswer>;
+
+export const page = <S extends z.ZodType>(item: S) =>
+  z.looseObject({ items: z.array(item), nextCursor: text.nullable() });
+export interface Page<T> {
+  readonly items: readonly T[];
+  readonly nextCursor: string | null;
+}
+
+const importReport = z.looseObject({
+  accepted: count,
+  unchanged: count,
+  rejected: count,
+  rejections: z.array(z.looseObject({ line: count, reason: text })),
+});
+export type ImportReport = z.output<typeof importReport>;
+
+export const problemAnswer = z.looseObject({
+  status: z.int(),
+  code: text.default('unknown'),
+  detail: text.optional(),
+  title: text.optional(),
+  requestId: text.optional(),
+  errors: z.array(z.looseObject({ field: text, problem: text })).default([]),
+});
+
+/** A line of the answer to an import: how far it is, and at the end the report or the problem. */
+export const importLine = z.union([
+  z.looseObject({
+    progress: z.looseObject({ lines: count, accepted: count, unchanged: count, rejected: count }),
+  }),
+  z.looseObject({ report: importReport }),
+  z.looseObject({ problem: problemAnswer }),
+]);
+
+export interface EmailRef {
+  readonly networkMessageId: string;
+  readonly recipientEmailAddress: string;
+}
+
+/** All parts hold together; an empty filter finds every email. */
+export type EmailFilter = Partial<
+  Readonly<
+    Record<
+      | 'sender'
+      | 'recipient'
+      | 'subject'
+      | 'direction'
+      | 'location'
+      | 'startTime'
+      | 'endTime'
+      | 'networkMessageId'
+      | 'internetMessageId'
+      | 'clusterId',
+      string
+    >
+  >
+>;
+
+export type Selection =
+  | { readonly emails: readonly EmailRef[] }
+  | { readonly query: EmailFilter; readonly excluding?: readonly EmailRef[] };
+
+export interface RemediationRequest {
+  readonly name: string;
+  readonly description?: string;
+  readonly severity: string;
+  readonly action: string;
+  readonly sendersCopy: boolean;
+  readonly surface: string;
+  readonly selection: Selection;
+}
+
+/** Parts of a query string; what is undefined is left out. */
+export type Query = Readonly<Record<string, string | number | boolean | undefined>>;

@@ -1,0 +1,72 @@
+import { ActionCenter, ActiveRemediationsOfView, CopyStatesOfView } from '#libs/action-center';
+import { EventStore } from '#libs/event-store';
+import { ImportEmailsHandler, MailCatalog } from '#libs/mail-catalog';
+import { SandboxTenant } from '#libs/mailbox';
+import { ProblemFilter, RolesGuard, TokenVerifier, validationPipe, type Config } from '#libs/platform';
+import { ReadStore } from '#libs/read-store';
+import {
+  ActiveRemediations,
+  ApproveRemediationHandler,
+  CopyStates,
+  PreviewRemediationHandler,
+  RejectRemediationHandler,
+  RemediationLimits,
+  SelectionSource,
+  SubmitRemediationHandler,
+  UndoRemediationHandler,
+} from '#libs/remediation';
+import { Module, type DynamicModule } from '@nestjs/common';
+import { APP_FILTER, APP_GUARD, APP_PIPE } from '@nestjs/core';
+import { CqrsModule } from '@nestjs/cqrs';
+import { EmailsController } from './emails/emails.controller.js';
+import { RemediationsController } from './remediations/remediations.controller.js';
+import { Runtime } from './runtime.js';
+import { SandboxController } from './sandbox/sandbox.controller.js';
+import { HealthController } from './system/health.controller.js';
+import { CLOCK } from './tokens.js';
+
+/** The HTTP side: routes, the command handlers behind them, and which adapter stands for which port. */
+@Module({})
+export class AppModule {
+  static of(runtime: Runtime, config: Config, verifier: TokenVerifier): DynamicModule {
+    const { limits } = config;
+    const catalog = new MailCatalog(runtime.events, runtime.readStore);
+    return {
+      module: AppModule,
+      imports: [CqrsModule.forRoot()],
+      controllers: [EmailsController, RemediationsController, SandboxController, HealthController],
+      providers: [
+        { provide: Runtime, useValue: runtime },
+        { provide: CLOCK, useValue: runtime.clock },
+        { provide: EventStore, useValue: runtime.events },
+        { provide: ReadStore, useValue: runtime.readStore },
+        { provide: SandboxTenant, useValue: runtime.sandbox },
+        { provide: MailCatalog, useValue: catalog },
+        { provide: SelectionSource, useValue: catalog },
+        { provide: CopyStates, useValue: new CopyStatesOfView(runtime.events, runtime.readStore) },
+        { provide: ActiveRemediations, useValue: new ActiveRemediationsOfView(runtime.readStore) },
+        { provide: ActionCenter, useValue: new ActionCenter(runtime.readStore) },
+        {
+          provide: RemediationLimits,
+          useValue: new RemediationLimits(
+            limits.byHand,
+            limits.byQuery,
+            limits.exclusions,
+            limits.active,
+            limits.activeEmails,
+          ),
+        },
+        { provide: TokenVerifier, useValue: verifier },
+        { provide: APP_GUARD, useClass: RolesGuard },
+        { provide: APP_FILTER, useClass: ProblemFilter },
+        { provide: APP_PIPE, useFactory: validationPipe },
+        ImportEmailsHandler,
+        PreviewRemediationHandler,
+        SubmitRemediationHandler,
+        ApproveRemediationHandler,
+        RejectRemediationHandler,
+        UndoRemediationHandler,
+      ],
+    };
+  }
+}

@@ -1,0 +1,466 @@
+import { HISTORY_SORTS, type HistorySort } from '#libs/action-center';
+import {
+  ACTIONS,
+  OUTCOMES,
+  REMEDIATION_ACTIONS,
+  SEVERITIES,
+  STATUSES,
+  SURFACES,
+  type Action,
+  type CopyName,
+  type Outcome,
+  type RemediationAction,
+  type Severity,
+  type Status,
+  type Surface,
+} from '#libs/remediation';
+import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
+import { Type } from 'class-transformer';
+import { IsArray, IsBoolean, IsDefined, IsObject, IsOptional, ValidateNested } from 'class-validator';
+import { EmailFilterDto, EmailRefDto } from '../emails/emails.dto.js';
+import {
+  CursorField,
+  LowerCase,
+  NETWORK_MESSAGE_ID,
+  OneOf,
+  OptionalFlag,
+  OptionalInstant,
+  OptionalOneOf,
+  OptionalText,
+  PageLimit,
+  Text,
+} from '../http/fields.js';
+
+export class SelectionDto {
+  @ApiPropertyOptional({ type: [EmailRefDto], description: 'Emails chosen by hand; else `query`.' })
+  @IsOptional()
+  @IsArray()
+  @ValidateNested({ each: true })
+  @Type(() => EmailRefDto)
+  declare emails?: EmailRefDto[];
+
+  @ApiPropertyOptional({
+    type: EmailFilterDto,
+    description: 'Everything the filter finds; empty means every email.',
+  })
+  @IsOptional()
+  @IsObject()
+  @ValidateNested()
+  @Type(() => EmailFilterDto)
+  declare query?: EmailFilterDto;
+
+  @ApiPropertyOptional({ type: [EmailRefDto], description: 'Emails left out of the query.' })
+  @IsOptional()
+  @IsArray()
+  @ValidateNested({ each: true })
+  @Type(() => EmailRefDto)
+  declare excluding?: EmailRefDto[];
+}
+
+export class RemediationRequestDto {
+  @Text({ max: 200, description: 'Shown in the history.', example: 'Payroll phish, wave 2' })
+  declare name: string;
+
+  @OptionalText({ min: 0, max: 1024, description: 'Why it is done.' })
+  declare description?: string;
+
+  @OneOf(SEVERITIES, 'How bad it is.')
+  declare severity: Severity;
+
+  @OneOf(ACTIONS, 'What is done to the copies.')
+  declare action: Action;
+
+  @ApiProperty({
+    description:
+      "With softDelete: delete the sender's copy as well. With moveToInbox: move it back to Sent Items. Only mail sent " +
+      'inside the organisation or out of it has a sender whose copy is in scope.',
+  })
+  @IsBoolean()
+  declare sendersCopy: boolean;
+
+  @OneOf(SURFACES, 'Where the request came from.')
+  declare surface: Surface;
+
+  @ApiProperty({ type: SelectionDto })
+  @IsDefined()
+  @IsObject()
+  @ValidateNested()
+  @Type(() => SelectionDto)
+  declare selection: SelectionDto;
+}
+
+export class ApprovalDto {
+  @Text({ max: 64, description: 'The selection hash of the proposal that was looked at.' })
+  declare selectionHash: string;
+}
+
+export class RejectionDto {
+  @Text({ max: 1024, description: 'Why it is rejected.' })
+  declare reason: string;
+}
+
+export class CopyNameDto implements CopyName {
+  @Text({ max: 36, description: 'The message.', pattern: NETWORK_MESSAGE_ID })
+  @LowerCase()
+  declare networkMessageId: string;
+
+  @Text({ max: 320, description: 'Whose mailbox holds the copy.' })
+  @LowerCase()
+  declare mailbox: string;
+
+  @ApiProperty()
+  @IsBoolean()
+  declare isSendersCopy: boolean;
+}
+
+export class UndoDto {
+  @OptionalText({ max: 200, description: 'Shown in the history; by default the name of what is undone.' })
+  declare name?: string;
+
+  @OptionalText({ min: 0, max: 1024, description: 'Why it is done.' })
+  declare description?: string;
+
+  @ApiPropertyOptional({
+    type: [EmailRefDto],
+    description: "Only these emails, with the sender's copies of their messages. Neither list: everything.",
+  })
+  @IsOptional()
+  @IsArray()
+  @ValidateNested({ each: true })
+  @Type(() => EmailRefDto)
+  declare emails?: EmailRefDto[];
+
+  @ApiPropertyOptional({ type: [CopyNameDto], description: 'Only these copies.' })
+  @IsOptional()
+  @IsArray()
+  @ValidateNested({ each: true })
+  @Type(() => CopyNameDto)
+  declare copies?: CopyNameDto[];
+}
+
+export class HistoryQueryDto {
+  @OptionalOneOf(STATUSES, 'Only entries of this status.')
+  declare status?: Status;
+
+  @OptionalOneOf(REMEDIATION_ACTIONS, 'Only entries of this action.')
+  declare action?: RemediationAction;
+
+  @OptionalOneOf(SURFACES, 'Only entries from this surface.')
+  declare surface?: Surface;
+
+  @OptionalText({ max: 200, description: 'A part of the name; case does not matter.' })
+  declare name?: string;
+
+  @OptionalText({ max: 64, description: 'Exactly this one.' })
+  declare approvalId?: string;
+
+  @OptionalText({ max: 320, description: 'Approved or rejected by.' })
+  declare approver?: string;
+
+  @OptionalInstant('Submitted at or after this instant.')
+  declare startTime?: string;
+
+  @OptionalInstant('Submitted before this instant.')
+  declare endTime?: string;
+
+  @OptionalOneOf(HISTORY_SORTS, 'Sort by; default submittedAt.')
+  declare sort?: HistorySort;
+
+  @OptionalOneOf(['asc', 'desc'], 'Direction; default desc.')
+  declare order?: 'asc' | 'desc';
+
+  @PageLimit(1000, 50)
+  declare limit?: number;
+
+  @CursorField()
+  declare cursor?: string;
+}
+
+export class LogFilterDto {
+  @OptionalOneOf(OUTCOMES, 'Only copies with this outcome.')
+  declare outcome?: Outcome;
+
+  @OptionalFlag("Only senders' copies, or only recipients'.")
+  declare isSendersCopy?: boolean;
+
+  @OptionalText({ max: 320, description: 'Only the copies in this mailbox.' })
+  @LowerCase()
+  declare mailbox?: string;
+}
+
+export class LogQueryDto extends LogFilterDto {
+  @PageLimit(1000, 100)
+  declare limit?: number;
+
+  @CursorField()
+  declare cursor?: string;
+}
+
+export class EventsQueryDto {
+  @PageLimit(1000, 100)
+  declare limit?: number;
+
+  @CursorField()
+  declare cursor?: string;
+}
+
+// What the API answers.
+
+export class PlanBody {
+  @ApiProperty({ description: 'Emails selected: messages, one for each recipient.' })
+  declare emails: number;
+
+  @ApiProperty({ description: 'recipientCopies + sendersCopies, and remediable + nonRemediable.' })
+  declare copies: number;
+
+  @ApiProperty()
+  declare recipientCopies: number;
+
+  @ApiProperty()
+  declare sendersCopies: number;
+
+  @ApiProperty()
+  declare remediable: number;
+
+  @ApiProperty()
+  declare nonRemediable: number;
+
+  @ApiProperty({
+    type: 'object',
+    additionalProperties: { type: 'integer' },
+    description: 'How many copies are not remediable, by reason.',
+  })
+  declare reasons: Readonly<Record<string, number>>;
+}
+
+export class PreviewBody {
+  @ApiProperty()
+  declare selectionHash: string;
+
+  @ApiProperty({ type: PlanBody })
+  declare plan: PlanBody;
+}
+
+export class SubmittedBody extends PreviewBody {
+  @ApiProperty()
+  declare approvalId: string;
+
+  @ApiProperty({
+    enum: ['pending', 'queued'],
+    description: 'pending: waits for an approver. queued: approved.',
+  })
+  declare status: string;
+
+  @ApiPropertyOptional({ type: String, nullable: true, description: 'For an undo: what it undoes.' })
+  declare undoOf: string | null;
+}
+
+class OutcomeCountsBody {
+  @ApiProperty({ description: 'The sum of all others, at every instant.' })
+  declare submitted: number;
+
+  @ApiProperty()
+  declare pending: number;
+
+  @ApiProperty()
+  declare succeeded: number;
+
+  @ApiProperty()
+  declare alreadyInDestination: number;
+
+  @ApiProperty()
+  declare notFound: number;
+
+  @ApiProperty()
+  declare nonRemediable: number;
+
+  @ApiProperty()
+  declare failed: number;
+
+  @ApiProperty()
+  declare timedOut: number;
+
+  @ApiProperty()
+  declare cancelled: number;
+}
+
+export class CountsBody extends OutcomeCountsBody {
+  @ApiProperty({ type: OutcomeCountsBody })
+  declare recipientCopies: OutcomeCountsBody;
+
+  @ApiProperty({ type: OutcomeCountsBody })
+  declare sendersCopies: OutcomeCountsBody;
+}
+
+export class EntryBody {
+  @ApiProperty()
+  declare approvalId: string;
+
+  @ApiProperty()
+  declare name: string;
+
+  @ApiProperty()
+  declare description: string;
+
+  @ApiProperty({ enum: SEVERITIES })
+  declare severity: string;
+
+  @ApiProperty({ enum: REMEDIATION_ACTIONS })
+  declare action: string;
+
+  @ApiProperty()
+  declare sendersCopy: boolean;
+
+  @ApiProperty({ enum: SURFACES })
+  declare surface: string;
+
+  @ApiProperty({ enum: STATUSES })
+  declare status: string;
+
+  @ApiProperty({ type: 'object', additionalProperties: true, description: 'How the emails were selected.' })
+  declare selection: object;
+
+  @ApiProperty()
+  declare selectionHash: string;
+
+  @ApiProperty({ type: PlanBody })
+  declare plan: PlanBody;
+
+  @ApiProperty({ type: CountsBody })
+  declare counts: CountsBody;
+
+  @ApiProperty()
+  declare submittedBy: string;
+
+  @ApiProperty({ format: 'date-time' })
+  declare submittedAt: string;
+
+  @ApiProperty({ type: String, nullable: true, description: 'Who approved or rejected it.' })
+  declare decidedBy: string | null;
+
+  @ApiProperty({ type: String, nullable: true, format: 'date-time' })
+  declare decidedAt: string | null;
+
+  @ApiProperty({ type: String, nullable: true })
+  declare rejectionReason: string | null;
+
+  @ApiProperty({ type: String, nullable: true, format: 'date-time' })
+  declare startedAt: string | null;
+
+  @ApiProperty({ type: String, nullable: true, format: 'date-time' })
+  declare finishedAt: string | null;
+
+  @ApiProperty({
+    type: String,
+    nullable: true,
+    description: 'The approval ID of the remediation that this one undoes.',
+  })
+  declare undoOf: string | null;
+
+  @ApiProperty({ type: [String], description: 'Approval IDs of the undos of this one.' })
+  declare undoneBy: readonly string[];
+
+  @ApiProperty({
+    type: 'object',
+    additionalProperties: { type: 'string' },
+    description: 'Where to go from here.',
+  })
+  declare links: Readonly<Record<string, string>>;
+}
+
+export class HistoryPageBody {
+  @ApiProperty({ type: [EntryBody] })
+  declare items: readonly EntryBody[];
+
+  @ApiProperty({ type: String, nullable: true })
+  declare nextCursor: string | null;
+}
+
+export class LogRowBody {
+  @ApiProperty()
+  declare approvalId: string;
+
+  @ApiProperty()
+  declare networkMessageId: string;
+
+  @ApiProperty()
+  declare internetMessageId: string;
+
+  @ApiProperty()
+  declare subject: string;
+
+  @ApiProperty()
+  declare sender: string;
+
+  @ApiProperty()
+  declare direction: string;
+
+  @ApiProperty({ format: 'date-time' })
+  declare receivedAt: string;
+
+  @ApiProperty({ description: 'Whose mailbox holds the copy.' })
+  declare mailbox: string;
+
+  @ApiProperty()
+  declare isSendersCopy: boolean;
+
+  @ApiProperty({ enum: REMEDIATION_ACTIONS })
+  declare action: string;
+
+  @ApiProperty({ enum: OUTCOMES })
+  declare outcome: string;
+
+  @ApiProperty({ type: String, nullable: true })
+  declare reason: string | null;
+
+  @ApiProperty({ type: String, nullable: true })
+  declare detail: string | null;
+
+  @ApiProperty({ type: String, nullable: true })
+  declare fromFolder: string | null;
+
+  @ApiProperty({ type: String, nullable: true })
+  declare toFolder: string | null;
+
+  @ApiProperty({ type: String, nullable: true, format: 'date-time' })
+  declare time: string | null;
+}
+
+export class LogPageBody {
+  @ApiProperty({ type: [LogRowBody] })
+  declare items: readonly LogRowBody[];
+
+  @ApiProperty({ type: String, nullable: true })
+  declare nextCursor: string | null;
+}
+
+export class EventBody {
+  @ApiProperty()
+  declare id: string;
+
+  @ApiProperty()
+  declare type: string;
+
+  @ApiProperty()
+  declare stream: string;
+
+  @ApiProperty({ description: '64 bits, as text.' })
+  declare revision: string;
+
+  @ApiProperty({ description: '64 bits, as text.' })
+  declare position: string;
+
+  @ApiProperty({ type: 'object', additionalProperties: true })
+  declare data: unknown;
+
+  @ApiProperty({ type: 'object', additionalProperties: { type: 'string' } })
+  declare metadata: Readonly<Record<string, string>>;
+}
+
+export class EventPageBody {
+  @ApiProperty({ type: [EventBody] })
+  declare items: readonly EventBody[];
+
+  @ApiProperty({ type: String, nullable: true })
+  declare nextCursor: string | null;
+}

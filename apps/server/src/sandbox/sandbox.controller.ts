@@ -1,0 +1,46 @@
+import { Caller, Roles, type Principal } from '#libs/platform';
+import { SandboxTenant, parseFault, type MailboxFault } from '#libs/mailbox';
+import { Body, Controller, Delete, Get, HttpCode, Param, Put } from '@nestjs/common';
+import { ApiBearerAuth, ApiBody, ApiOperation, ApiTags } from '@nestjs/swagger';
+
+/** Faults of the sandbox tenant's mailboxes, to see how a remediation copes with them. */
+@ApiTags('sandbox')
+@ApiBearerAuth()
+@Controller('v1/sandbox/faults')
+export class SandboxController {
+  constructor(private readonly sandbox: SandboxTenant) {}
+
+  @Get()
+  @Roles('admin')
+  @ApiOperation({ summary: 'The faults that are set' })
+  list(@Caller() { tenant }: Principal): { items: MailboxFault[] } {
+    return { items: this.sandbox.faults(tenant) };
+  }
+
+  @Put(':mailbox')
+  @Roles('admin')
+  @ApiOperation({
+    summary: 'Make a mailbox faulty',
+    description:
+      'kind: missingMailbox, movedByUser (folder), deletedByUser, error (code, retryable, times?, retryAfterMs?), ' +
+      'hang (times?), slow (delayMs).',
+  })
+  @ApiBody({ schema: { type: 'object', required: ['kind'], properties: { kind: { type: 'string' } } } })
+  async set(
+    @Param('mailbox') mailbox: string,
+    @Body() body: Record<string, unknown>,
+    @Caller() { tenant }: Principal,
+  ): Promise<MailboxFault> {
+    const fault = parseFault(body);
+    await this.sandbox.setFault(tenant, mailbox.toLowerCase(), fault);
+    return { mailbox: mailbox.toLowerCase(), fault };
+  }
+
+  @Delete(':mailbox')
+  @HttpCode(204)
+  @Roles('admin')
+  @ApiOperation({ summary: 'End the fault of a mailbox' })
+  async clear(@Param('mailbox') mailbox: string, @Caller() { tenant }: Principal): Promise<void> {
+    await this.sandbox.clearFault(tenant, mailbox.toLowerCase());
+  }
+}

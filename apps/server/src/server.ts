@@ -1,0 +1,105 @@
+import 'reflect-metadata';
+import {
+  IssuerTokenVerifier,
+  LocalTokenVerifier,
+  createLogger,
+  loadOrCreateLocalKey,
+  registerRequestId,
+  registerSecurityHeaders,
+  signLocalToken,
+  type Config,
+  type Role,
+  type TokenVerifier,
+} from '#libs/platform';
+import { NestFactory } from '@nestjs/core';
+import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
+import { AppModule } from './app.module.js';
+import { serveOpenApi } from './openapi.js';
+import { Runtime } from './runtime.js';
+
+export interface RunningServer {
+  /** Where it listens, for instance `http://127.0.0.1:8080`. */
+  readonly url: string;
+  /** Ends requests, work and stores in order; what was recorded stays, what was not is taken up at the next start. */
+  close(): Promise<void>;
+}
+
+/** Types of an import's body; its parser hands the stream on, since an import has a limit of its own. */
+const NDJSON_TYPES = [
+  'application/x-ndjson',
+  'application/ndjson',
+  'application/jsonl',
+  'application/gzip',
+  'application/octet-stream',
+];
+
+/**
+ * Starts all roles in one process on the embedded stores.
+ * @throws {ClawbackError} `dataDirectoryInUse`; the listen error of a port that is taken.
+ */
+export async function startServer(config: Config): Promise<RunningServer> {
+  const logger = createLogger(config);
+  const runtime = new Runtime(config, logger);
+  let app: NestFastifyApplication | undefined;
+  try {
+    const adapter = new FastifyAdapter({
+      bodyLimit: config.http.bodyLimitBytes,
+      requestTimeout: config.http.requestTimeoutMs,
+      // An address as a path segment, and a cursor, are longer than the default of 100.
+      routerOptions: { maxParamLength: 1024 },
+      forceCloseConnections: 'idle',
+    });
+    const fastify = adapter.getInstance();
+    registerRequestId(fastify);
+    registerSecurityHeaders(fastify);
+    fastify.addContentTypeParser(NDJSON_TYPES, (_request, body, done) => {
+      done(null, body);
+    });
+    app = await NestFactory.create<NestFastifyApplication>(
+      AppModule.of(runtime, config, await verifierOf(config)),
+      adapter,
+      { logger },
+    );
+    serveOpenApi(app);
+    await app.init();
+    await runtime.start();
+    await app.listen({ host: config.http.host, port: config.http.port });
+    const server = app;
+    const url = new URL(await server.getUrl());
+    return {
+      url: url.origin,
+      async close() {
+        await server.close();
+        await runtime.stop();
+      },
+    };
+  } catch (error) {
+    await app?.close();
+    await runtime.stop();
+    throw error;
+  }
+}
+
+/**
+ * A token of the local key, for the embedded default. Makes the key when there is none yet.
+ * @throws {ClawbackError} when the key cannot be read or made.
+ */
+export async function printableToken(
+  dataDirectory: string,
+  options: {
+    readonly roles: readonly Role[];
+    readonly subject: string;
+    readonly tenant: string;
+    readonly ttlSeconds: number;
+  },
+): Promise<string> {
+  return signLocalToken(await loadOrCreateLocalKey(dataDirectory), options);
+}
+
+async function verifierOf({ auth, data }: Config): Promise<TokenVerifier> {
+  const { issuer, jwksUri, audience } = auth;
+  if (issuer === undefined || jwksUri === undefined) {
+    return new LocalTokenVerifier(await loadOrCreateLocalKey(data.directory), audience);
+  }
+  return new IssuerTokenVerifier({ issuer, jwksUri, audience });
+}
