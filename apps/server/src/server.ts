@@ -3,6 +3,7 @@ import {
   IssuerTokenVerifier,
   LocalTokenVerifier,
   createLogger,
+  fastifyOptions,
   loadOrCreateLocalKey,
   registerRequestId,
   registerSecurityHeaders,
@@ -42,13 +43,7 @@ export async function startServer(config: Config): Promise<RunningServer> {
   const runtime = new Runtime(config, logger);
   let app: NestFastifyApplication | undefined;
   try {
-    const adapter = new FastifyAdapter({
-      bodyLimit: config.http.bodyLimitBytes,
-      requestTimeout: config.http.requestTimeoutMs,
-      // An address as a path segment, and a cursor, are longer than the default of 100.
-      routerOptions: { maxParamLength: 1024 },
-      forceCloseConnections: 'idle',
-    });
+    const adapter = new FastifyAdapter(fastifyOptions(config));
     const fastify = adapter.getInstance();
     registerRequestId(fastify);
     registerSecurityHeaders(fastify);

@@ -182,7 +182,7 @@ async function* progressLines(
   yield `${JSON.stringify(end)}\n`;
 }
 
-const emailBody = ({ record, location }: EmailDoc): EmailBody => ({
+const emailBody = ({ record, location }: EmailDoc) => ({
   networkMessageId: record.networkMessageId,
   internetMessageId: record.internetMessageId,
   recipientEmailAddress: record.recipientEmailAddress,

@@ -11,6 +11,7 @@ import {
   UndoRemediation,
   batchStream,
   remediationStream,
+  type EmailRef,
   type RemediationRequest,
   type Selection,
   type Submitted,
@@ -320,14 +321,13 @@ const requestOf = ({ description = '', selection, ...rest }: RemediationRequestD
 
 function selectionOf({ emails, query, excluding }: SelectionDto): Selection {
   if (emails !== undefined && query === undefined && excluding === undefined) {
-    return { emails: emails.map((email) => ({ ...email })) };
+    return { emails: emails.map(emailRefOf) };
   }
   if (query !== undefined && emails === undefined) {
+    const { ...filter } = query;
     return {
-      query: { ...query },
-      ...(excluding === undefined || excluding.length === 0
-        ? {}
-        : { excluding: excluding.map((email) => ({ ...email })) }),
+      query: filter,
+      ...(excluding === undefined || excluding.length === 0 ? {} : { excluding: excluding.map(emailRefOf) }),
     };
   }
   const problem =
@@ -337,12 +337,25 @@ function selectionOf({ emails, query, excluding }: SelectionDto): Selection {
   throw invalidInput([{ field: 'selection', problem }]);
 }
 
+const emailRefOf = ({ networkMessageId, recipientEmailAddress }: EmailRef): EmailRef => ({
+  networkMessageId,
+  recipientEmailAddress,
+});
+
 function scopeOf({ emails, copies }: UndoDto): UndoScope {
   if (emails !== undefined && copies !== undefined) {
     throw invalidInput([{ field: 'copies', problem: 'must not be given together with emails' }]);
   }
-  if (emails !== undefined) return { emails: emails.map((email) => ({ ...email })) };
-  if (copies !== undefined) return { copies: copies.map((copy) => ({ ...copy })) };
+  if (emails !== undefined) return { emails: emails.map(emailRefOf) };
+  if (copies !== undefined) {
+    return {
+      copies: copies.map(({ networkMessageId, mailbox, isSendersCopy }) => ({
+        networkMessageId,
+        mailbox,
+        isSendersCopy,
+      })),
+    };
+  }
   return { all: true };
 }
 

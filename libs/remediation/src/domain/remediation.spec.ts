@@ -98,7 +98,7 @@ describe('a remediation', () => {
     it.each(except('pending'))('is refused when %s', (status) => {
       given(...past[status])
         .when({ type: 'Approve', selectionHash })
-        .thenRefused('notPending', { status });
+        .thenRefused('notPending', { currentStatus: status });
     });
   });
 
@@ -110,7 +110,7 @@ describe('a remediation', () => {
     it.each(except('pending'))('is refused when %s', (status) => {
       given(...past[status])
         .when({ type: 'Reject', reason: 'too late' })
-        .thenRefused('notPending', { status });
+        .thenRefused('notPending', { currentStatus: status });
     });
   });
 

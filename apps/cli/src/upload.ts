@@ -1,0 +1,100 @@
+import { createReadStream } from 'node:fs';
+import { stat } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import type { ImportReport } from './api.js';
+import type { Client } from './client.js';
+import type { Context } from './context.js';
+import { counted, formatCount, printable } from './output.js';
+
+/**
+ * Uploads a file of records and follows the import.
+ * @param file a path, or `-` for stdin; plain or gzip, which its first bytes tell
+ */
+export async function upload(context: Context, client: Client, file: string): Promise<ImportReport> {
+  const path = resolve(context.io.cwd, file);
+  const size = file === '-' ? undefined : (await stat(path)).size;
+  const source: AsyncIterable<Uint8Array> = file === '-' ? context.io.stdin : createReadStream(path);
+  const { gzip, bytes } = await sniffed(source);
+  const sending = context.progress({ label: 'sending', total: size, format: megabytes });
+  let sent = 0;
+  const counting = async function* (): AsyncGenerator<Uint8Array> {
+    for await (const chunk of bytes) {
+      yield chunk;
+      sent += chunk.length;
+      sending.update(sent);
+    }
+    sending.stop();
+  };
+  try {
+    const importing = new ImportProgress(context);
+    for await (const step of client.importEmails(counting(), gzip)) {
+      if ('report' in step) {
+        importing.stop();
+        return step.report;
+      }
+      importing.update(step.progress.lines);
+    }
+    throw new Error('an import ended without a report');
+  } finally {
+    sending.stop();
+  }
+}
+
+/** Begins when there is something to tell. How many lines there are is not known before the end. */
+class ImportProgress {
+  private shown: ReturnType<Context['progress']> | undefined;
+
+  constructor(private readonly context: Context) {}
+
+  update(lines: number): void {
+    this.shown ??= this.context.progress({
+      label: 'importing',
+      total: undefined,
+      format: (value) => counted(value, 'line', 'lines'),
+    });
+    this.shown.update(lines);
+  }
+
+  stop(): void {
+    this.shown?.stop();
+  }
+}
+
+const megabytes = (bytes: number): string => `${(bytes / 1_000_000).toFixed(1)} MB`;
+
+/** Looks at the first two bytes, and gives all of them on. */
+async function sniffed(
+  source: AsyncIterable<Uint8Array>,
+): Promise<{ gzip: boolean; bytes: AsyncIterable<Uint8Array> }> {
+  const chunks = source[Symbol.asyncIterator]();
+  const head: Uint8Array[] = [];
+  let length = 0;
+  while (length < 2) {
+    const next = await chunks.next();
+    if (next.done === true) break;
+    head.push(next.value);
+    length += next.value.length;
+  }
+  const [first, second] = Buffer.concat(head);
+  return {
+    gzip: first === 0x1f && second === 0x8b,
+    bytes: (async function* () {
+      yield* head;
+      yield* { [Symbol.asyncIterator]: () => chunks };
+    })(),
+  };
+}
+
+const SHOWN_REJECTIONS = 20;
+
+/** The report for people; the first rejections only. */
+export function importText({ accepted, unchanged, rejected, rejections }: ImportReport): string {
+  const more = rejected - Math.min(rejections.length, SHOWN_REJECTIONS);
+  return [
+    `accepted ${formatCount(accepted)}, unchanged ${formatCount(unchanged)}, rejected ${formatCount(rejected)}`,
+    ...rejections
+      .slice(0, SHOWN_REJECTIONS)
+      .map(({ line, reason }) => `  line ${formatCount(line)}: ${printable(reason)}`),
+    ...(more > 0 ? [`  and ${formatCount(more)} more (--json lists them)`] : []),
+  ].join('\n');
+}

@@ -1,0 +1,427 @@
+import { describe, expect, it } from '@jest/globals';
+import { ClawbackError } from '#libs/kernel';
+import { messageOf, tallyOf } from '../../../../test/support/examples.js';
+import { given as givenPast } from '../../../../test/support/given-when-then.js';
+import {
+  REASON_CODES,
+  decideBatch,
+  evolveBatch,
+  initialBatch,
+  isClaimRefused,
+  isCopyEvent,
+  isPending,
+  outcomeOf,
+  pendingTargets,
+  type BatchCommand,
+  type BatchEvent,
+  type BatchState,
+  type BatchTarget,
+  type CopyEvent,
+  type CopyResult,
+  type Outcome,
+} from './index.js';
+
+const decider = { initial: initialBatch, decide: decideBatch, evolve: evolveBatch };
+const given = (...past: BatchEvent[]) => givenPast(decider, past);
+const fold = (...past: BatchEvent[]): BatchState => past.reduce(evolveBatch, initialBatch);
+
+const ref = { approvalId: 'r1', planId: 'p1', batch: 0 };
+const DELETIONS = 'Recoverable Items/Deletions';
+const messages = [messageOf({ networkMessageId: 'm1' }), messageOf({ networkMessageId: 'm2' })];
+
+const recipient = (over: Partial<BatchTarget> = {}): BatchTarget => ({
+  message: 0,
+  kind: 'recipient',
+  mailbox: 'lee@fabrikam.example',
+  to: DELETIONS,
+  ...over,
+});
+const sender = (over: Partial<BatchTarget> = {}): BatchTarget =>
+  recipient({ kind: 'sender', mailbox: 'kim@fabrikam.example', ...over });
+
+const planned = (...targets: BatchTarget[]): BatchEvent => ({
+  type: 'BatchPlanned',
+  data: { ...ref, action: 'softDelete', messages, targets },
+});
+
+const at = (time: string): Date => new Date(`2025-03-03T${time}.000Z`);
+const attempt = (number: number, worker: string, deadline: Date): BatchEvent => ({
+  type: 'BatchAttemptStarted',
+  data: { ...ref, attempt: number, worker, deadline: deadline.toISOString() },
+});
+const claim = (worker: string, now: Date, deadline: Date): BatchCommand => ({
+  type: 'StartAttempt',
+  worker,
+  now,
+  deadline,
+});
+const record = (
+  attemptNumber: number,
+  ...results: { target: number; result: CopyResult }[]
+): BatchCommand => ({
+  type: 'RecordResults',
+  attempt: attemptNumber,
+  results,
+});
+
+const softDeleted = (target: number, over: Partial<{ mailbox: string }> = {}): BatchEvent => ({
+  type: 'RecipientCopySoftDeleted',
+  data: {
+    ...ref,
+    target,
+    networkMessageId: 'm1',
+    mailbox: 'lee@fabrikam.example',
+    from: 'Inbox',
+    to: DELETIONS,
+    ...over,
+  },
+});
+const settled = (counts: Parameters<typeof tallyOf>[0]): BatchEvent => ({
+  type: 'BatchSettled',
+  data: { ...ref, tally: tallyOf(counts) },
+});
+
+const moved: CopyResult = { kind: 'moved', from: 'Inbox', to: DELETIONS };
+const two = planned(recipient(), recipient({ mailbox: 'max@fabrikam.example' }));
+const first = attempt(1, 'worker-1', at('10:05:00'));
+
+describe('a batch', () => {
+  describe('plan', () => {
+    const plan: BatchCommand = {
+      type: 'Plan',
+      ref,
+      action: 'softDelete',
+      batch: { number: 0, messages, targets: [recipient(), sender()] },
+    };
+
+    it('records the targets and their messages', () => {
+      given()
+        .when(plan)
+        .then([planned(recipient(), sender())]);
+    });
+
+    it.each([
+      ['planned', [two]],
+      ['attempted', [two, first]],
+      ['settled', [two, first, softDeleted(0), softDeleted(1), settled({ recipient: { succeeded: 2 } })]],
+    ])('is made once: a defect when %s', (_status, past) => {
+      given(...past)
+        .when(plan)
+        .thenFails('planned once');
+    });
+
+    it.each([
+      ['claim', claim('worker-1', at('10:00:00'), at('10:05:00'))],
+      ['record', record(1, { target: 0, result: moved })],
+    ])('comes first: to %s without one is a defect', (_title, command) => {
+      given().when(command).thenFails('never planned');
+    });
+
+    it('leaves every copy pending but those that it calls not remediable', () => {
+      const state = fold(planned(recipient(), recipient({ notRemediable: 'deliveryFailed' }), sender()));
+      expect(pendingTargets(state)).toEqual([0, 2]);
+      expect(state).toMatchObject({
+        status: 'planned',
+        tally: tallyOf({ recipient: { pending: 1, nonRemediable: 1 }, sender: { pending: 1 } }),
+      });
+    });
+
+    it('counts once: a second one in the stream changes nothing', () => {
+      expect(fold(two, planned(sender()))).toEqual(fold(two));
+    });
+
+    it('has nothing pending before there is one', () => {
+      expect(pendingTargets(initialBatch)).toEqual([]);
+    });
+  });
+
+  describe('claim', () => {
+    it('is the first attempt of whoever comes first', () => {
+      given(two)
+        .when(claim('worker-1', at('10:00:00'), at('10:05:00')))
+        .then([first]);
+    });
+
+    it('is refused to another worker until its deadline, and says when that is', () => {
+      given(two, first)
+        .when(claim('worker-2', at('10:04:59'), at('10:09:59')))
+        .thenRefused('claimHeld', { deadline: at('10:05:00').toISOString() });
+    });
+
+    it('is taken over by another worker from its deadline on', () => {
+      given(two, first)
+        .when(claim('worker-2', at('10:05:00'), at('10:10:00')))
+        .then([attempt(2, 'worker-2', at('10:10:00'))]);
+    });
+
+    it('is renewed by its own worker at any time, as after a restart', () => {
+      given(two, first)
+        .when(claim('worker-1', at('10:00:01'), at('10:05:01')))
+        .then([attempt(2, 'worker-1', at('10:05:01'))]);
+    });
+
+    it('belongs to the newest attempt: the first worker cannot take back at once what was taken over', () => {
+      given(two, first, attempt(2, 'worker-2', at('10:10:00')))
+        .when(claim('worker-1', at('10:06:00'), at('10:11:00')))
+        .thenRefused('claimHeld');
+    });
+
+    it('settles at once what has nothing to do: all copies are not remediable', () => {
+      const plan = planned(
+        recipient({ notRemediable: 'deliveryFailed' }),
+        sender({ notRemediable: 'onPremisesExternal' }),
+      );
+      given(plan)
+        .when(claim('worker-1', at('10:00:00'), at('10:05:00')))
+        .then([first, settled({ recipient: { nonRemediable: 1 }, sender: { nonRemediable: 1 } })]);
+    });
+
+    it('settles what a crash left recorded but not settled', () => {
+      given(two, first, softDeleted(0), softDeleted(1))
+        .when(claim('worker-2', at('11:00:00'), at('11:05:00')))
+        .then([attempt(2, 'worker-2', at('11:05:00')), settled({ recipient: { succeeded: 2 } })]);
+    });
+
+    it('on a settled batch records nothing', () => {
+      given(two, first, softDeleted(0), softDeleted(1), settled({ recipient: { succeeded: 2 } }))
+        .when(claim('worker-2', at('10:00:01'), at('10:05:01')))
+        .thenNothing();
+    });
+  });
+
+  describe('record', () => {
+    it('gives one event a copy, in the order of the results', () => {
+      given(planned(recipient(), sender(), recipient({ mailbox: 'max@fabrikam.example' })), first)
+        .when(record(1, { target: 2, result: moved }, { target: 0, result: moved }))
+        .then([softDeleted(2, { mailbox: 'max@fabrikam.example' }), softDeleted(0)]);
+    });
+
+    it('settles with the last copy', () => {
+      given(two, first, softDeleted(1))
+        .when(record(1, { target: 0, result: moved }))
+        .then([softDeleted(0), settled({ recipient: { succeeded: 2 } })]);
+    });
+
+    it('counts the copies that the plan called not remediable when it settles', () => {
+      given(planned(recipient(), recipient({ notRemediable: 'deliveryDropped' })), first)
+        .when(record(1, { target: 0, result: moved }))
+        .then([softDeleted(0), settled({ recipient: { succeeded: 1, nonRemediable: 1 } })]);
+    });
+
+    it('names the message of the copy', () => {
+      given(planned(recipient(), recipient({ message: 1 })), first)
+        .when(record(1, { target: 1, result: { kind: 'notFound' } }))
+        .then([
+          {
+            type: 'CopyNotFound',
+            data: {
+              ...ref,
+              target: 1,
+              networkMessageId: 'm2',
+              mailbox: 'lee@fabrikam.example',
+              kind: 'recipient',
+            },
+          },
+        ]);
+    });
+
+    it('takes the first of two results for one copy', () => {
+      given(two, first)
+        .when(record(1, { target: 0, result: moved }, { target: 0, result: { kind: 'timedOut' } }))
+        .then([softDeleted(0)]);
+    });
+
+    const nothing: [string, BatchEvent[], number][] = [
+      ['a copy that has its outcome', [two, first, softDeleted(0)], 0],
+      ['a copy that the plan called not remediable', [planned(recipient({ notRemediable: 'deliveryFailed' }), sender()), first], 0],
+      ['a copy behind the last', [two, first], 2],
+      ['a copy before the first', [two, first], -1],
+      ['no whole copy', [two, first], 0.5],
+    ];
+    it.each(nothing)('is nothing for %s', (_title, past, target) => {
+      given(...past)
+        .when(record(1, { target, result: moved }))
+        .thenNothing();
+    });
+
+    it('is nothing without results', () => {
+      given(two, first).when(record(1)).thenNothing();
+    });
+
+    it('is nothing on a settled batch, whoever comes', () => {
+      const past = [two, first, softDeleted(0), softDeleted(1), settled({ recipient: { succeeded: 2 } })];
+      given(...past)
+        .when(record(7, { target: 0, result: moved }))
+        .thenNothing();
+    });
+
+    it('is refused once another worker has taken over', () => {
+      given(two, first, attempt(2, 'worker-2', at('10:10:00')))
+        .when(record(1, { target: 0, result: moved }))
+        .thenRefused('claimLost');
+    });
+
+    it('is refused once the same worker has begun anew', () => {
+      given(two, first, attempt(2, 'worker-1', at('10:10:00')))
+        .when(record(1, { target: 0, result: moved }))
+        .thenRefused('claimLost');
+    });
+
+    it('is refused without a claim', () => {
+      given(two)
+        .when(record(1, { target: 0, result: moved }))
+        .thenRefused('claimLost');
+    });
+
+    it('is taken after the deadline as long as nobody has taken over', () => {
+      const late = attempt(1, 'worker-1', at('00:00:01'));
+      given(two, late)
+        .when(record(1, { target: 0, result: moved }))
+        .then([softDeleted(0)]);
+    });
+  });
+
+  describe('the event of a copy', () => {
+    const place = { ...ref, target: 0, networkMessageId: 'm1' };
+    const theirs = { ...place, mailbox: 'lee@fabrikam.example' };
+    const senders = { ...place, mailbox: 'kim@fabrikam.example' };
+
+    const moves: [BatchTarget['kind'], string, string, CopyEvent['type']][] = [
+      ['recipient', 'Inbox', DELETIONS, 'RecipientCopySoftDeleted'],
+      ['recipient', 'Quarantine', DELETIONS, 'RecipientCopySoftDeleted'],
+      ['recipient', DELETIONS, 'Inbox', 'RecipientCopyRestored'],
+      ['recipient', DELETIONS, 'Projects/2025', 'RecipientCopyRestored'],
+      ['recipient', 'Junk Email', 'Inbox', 'RecipientCopyMoved'],
+      ['recipient', 'Inbox', 'Junk Email', 'RecipientCopyMoved'],
+      ['sender', 'Sent Items', DELETIONS, 'SenderCopySoftDeleted'],
+      ['sender', DELETIONS, 'Sent Items', 'SenderCopyRestored'],
+      ['sender', 'Deleted Items', 'Sent Items', 'SenderCopyRestored'],
+      ['sender', 'Sent Items', 'Deleted Items', 'SenderCopyRestored'],
+    ];
+    it.each(moves)('%s moved from %s to %s: %s', (kind, from, to, type) => {
+      const target = kind === 'sender' ? sender({ to }) : recipient({ to });
+      const data = { ...(kind === 'sender' ? senders : theirs), from, to };
+      given(planned(target, recipient()), first)
+        .when(record(1, { target: 0, result: { kind: 'moved', from, to } }))
+        .then([{ type, data } as BatchEvent]);
+    });
+
+    const others: [CopyResult, CopyEvent['type'], object][] = [
+      [
+        { kind: 'alreadyInDestination', folder: DELETIONS },
+        'CopyAlreadyInDestination',
+        { folder: DELETIONS },
+      ],
+      [{ kind: 'notFound' }, 'CopyNotFound', {}],
+      [
+        { kind: 'notRemediable', reason: 'mailboxNotFound' },
+        'CopyNotRemediable',
+        { reason: 'mailboxNotFound' },
+      ],
+      [
+        { kind: 'failed', reason: 'mailboxError', detail: 'ErrorAccessDenied' },
+        'CopyRemediationFailed',
+        { reason: 'mailboxError', detail: 'ErrorAccessDenied' },
+      ],
+      [{ kind: 'timedOut' }, 'CopyRemediationTimedOut', {}],
+    ];
+    describe.each(others)('%j', (result, type, more) => {
+      it('of a recipient', () => {
+        given(planned(recipient(), recipient()), first)
+          .when(record(1, { target: 0, result }))
+          .then([{ type, data: { ...theirs, kind: 'recipient', ...more } } as BatchEvent]);
+      });
+
+      it('of a sender', () => {
+        given(planned(sender(), recipient()), first)
+          .when(record(1, { target: 0, result }))
+          .then([{ type, data: { ...senders, kind: 'sender', ...more } } as BatchEvent]);
+      });
+    });
+  });
+
+  describe('the outcome of a copy', () => {
+    const results: [CopyResult, Outcome, object][] = [
+      [moved, 'succeeded', { from: 'Inbox', to: DELETIONS }],
+      [
+        { kind: 'alreadyInDestination', folder: DELETIONS },
+        'alreadyInDestination',
+        { reason: 'alreadyInDestination', from: DELETIONS, to: DELETIONS },
+      ],
+      [{ kind: 'notFound' }, 'notFound', { reason: 'notFoundInMailbox' }],
+      [{ kind: 'notRemediable', reason: 'movedSince' }, 'nonRemediable', { reason: 'movedSince' }],
+      [{ kind: 'failed', reason: 'mailboxError', detail: 'x' }, 'failed', { reason: 'mailboxError' }],
+      [{ kind: 'timedOut' }, 'timedOut', { reason: 'deadlineExceeded' }],
+    ];
+    const kinds = ['recipient', 'sender'] as const;
+    const cases = results.flatMap(([result, outcome, more]) =>
+      kinds.map((kind) => ({ title: `${result.kind} of a ${kind}`, kind, result, outcome, more })),
+    );
+    it.each(cases)('$title', ({ kind, result, outcome, more }) => {
+      const past = [planned(kind === 'sender' ? sender() : recipient(), recipient()), first];
+      const events = decideBatch(fold(...past), record(1, { target: 0, result }));
+
+      expect(events.filter(isCopyEvent).map(outcomeOf)).toEqual([{ kind, outcome, ...more }]);
+      const after = fold(...past, ...events);
+      expect(after).toMatchObject({
+        outcomes: new Map([[0, outcome]]),
+        tally: tallyOf(
+          kind === 'sender'
+            ? { sender: { [outcome]: 1 }, recipient: { pending: 1 } }
+            : { recipient: { [outcome]: 1, pending: 1 } },
+        ),
+      });
+      expect(pendingTargets(after)).toEqual([1]);
+    });
+
+    it('is explained by a published reason wherever it is not a success', () => {
+      const events = results.flatMap(([result]) =>
+        decideBatch(fold(two, first), record(1, { target: 0, result })).filter(isCopyEvent),
+      );
+      const told = events.map(outcomeOf);
+      expect(told).toHaveLength(results.length);
+      for (const { outcome, reason } of told) {
+        if (outcome === 'succeeded') expect(reason).toBeUndefined();
+        else expect(REASON_CODES).toContain(reason);
+      }
+    });
+
+    it('is not changed by a later event about the same copy', () => {
+      const timedOut: BatchEvent = {
+        type: 'CopyRemediationTimedOut',
+        data: { ...ref, target: 0, networkMessageId: 'm1', mailbox: 'lee@fabrikam.example', kind: 'recipient' },
+      };
+      expect(fold(two, first, softDeleted(0), timedOut)).toEqual(fold(two, first, softDeleted(0)));
+    });
+
+    it('is not told by events about the batch', () => {
+      expect([two, first, settled({})].filter(isCopyEvent)).toEqual([]);
+    });
+  });
+
+  it('ignores events before its plan', () => {
+    expect(fold(first, softDeleted(0), settled({}))).toEqual(initialBatch);
+  });
+
+  it('asks only about copies that exist', () => {
+    const state = fold(two);
+    expect(state.status === 'none' ? [] : [-1, 0, 1, 2].map((target) => isPending(state, target))).toEqual([
+      false,
+      true,
+      true,
+      false,
+    ]);
+  });
+});
+
+describe('a refused claim', () => {
+  it.each([
+    ['held by another', new ClawbackError('conflict', 'claimHeld', ''), true],
+    ['taken over by another', new ClawbackError('conflict', 'claimLost', ''), true],
+    ['not another refusal', new ClawbackError('conflict', 'notPending', ''), false],
+    ['not another error', new Error('claimHeld'), false],
+    ['not a text', 'claimHeld', false],
+  ])('is %s', (_title, error, expected) => {
+    expect(isClaimRefused(error)).toBe(expected);
+  });
+});
