@@ -121,6 +121,11 @@ export interface Page<T> {
   readonly nextCursor: string | null;
 }
 
+export const faultsAnswer = z.looseObject({
+  items: z.array(z.looseObject({ mailbox: text, fault: z.looseObject({ kind: text }) })),
+});
+export type Faults = z.output<typeof faultsAnswer>;
+
 const importReport = z.looseObject({
   accepted: count,
   unchanged: count,

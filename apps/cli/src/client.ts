@@ -4,6 +4,7 @@ import { pause } from '#libs/kernel';
 import {
   emailAnswer,
   eventAnswer,
+  faultsAnswer,
   importLine,
   logRowAnswer,
   page,
@@ -14,6 +15,7 @@ import {
   type Email,
   type EmailFilter,
   type EmailRef,
+  type Faults,
   type ImportReport,
   type LogRow,
   type Page,
@@ -155,9 +157,9 @@ export class Client {
     return this.post(`${remediationPath(approvalId)}/reject`, { reason }, z.unknown());
   }
 
-  /** Faults of the sandbox, as the server lists them. */
-  faults(): Promise<unknown> {
-    return this.get('v1/sandbox/faults', {}, z.unknown());
+  /** The faults of the sandbox's mailboxes. */
+  faults(): Promise<Faults> {
+    return this.get('v1/sandbox/faults', {}, faultsAnswer);
   }
 
   setFault(mailbox: string, fault: object): Promise<unknown> {

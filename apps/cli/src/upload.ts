@@ -13,7 +13,7 @@ import { counted, formatCount, printable } from './output.js';
 export async function upload(context: Context, client: Client, file: string): Promise<ImportReport> {
   const path = resolve(context.io.cwd, file);
   const size = file === '-' ? undefined : (await stat(path)).size;
-  const source: AsyncIterable<Uint8Array> = file === '-' ? context.io.stdin : createReadStream(path);
+  const source = file === '-' ? context.io.stdin : createReadStream(path);
   const { gzip, bytes } = await sniffed(source);
   const sending = context.progress({ label: 'sending', total: size, format: megabytes });
   let sent = 0;
@@ -37,6 +37,7 @@ export async function upload(context: Context, client: Client, file: string): Pr
     throw new Error('an import ended without a report');
   } finally {
     sending.stop();
+    source.destroy();
   }
 }
 

@@ -190,13 +190,21 @@ export function batcher(
     return batch;
   };
 
+  const isKnown = (message: PlannedMessage): boolean =>
+    messages.at(-1)?.networkMessageId === message.networkMessageId;
+  const sizeOf = (copy: PlannedCopy): number =>
+    Buffer.byteLength(JSON.stringify(isKnown(copy.message) ? { ...copy, message: 0 } : copy));
+
   return {
     add(copy) {
-      const known = messages.at(-1)?.networkMessageId === copy.message.networkMessageId;
-      const size = Buffer.byteLength(JSON.stringify(known ? { ...copy, message: 0 } : copy));
-      const full = targets.length > 0 && (targets.length >= limits.copies || bytes + size > limits.bytes);
-      const done = full ? cut() : undefined;
-      if (messages.at(-1)?.networkMessageId !== copy.message.networkMessageId) messages.push(copy.message);
+      let size = sizeOf(copy);
+      let done: Batch | undefined;
+      if (targets.length > 0 && (targets.length >= limits.copies || bytes + size > limits.bytes)) {
+        done = cut();
+        // In the new batch its message is not known yet.
+        size = sizeOf(copy);
+      }
+      if (!isKnown(copy.message)) messages.push(copy.message);
       const { message: _message, ...rest } = copy;
       targets.push({ ...rest, message: messages.length - 1 });
       bytes += size;
