@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
-import { jest } from '@jest/globals';
+import { expect, jest } from '@jest/globals';
 import Papa from 'papaparse';
 import type { RunningServer } from '#apps/server';
 import type { Counts, OutcomeCounts } from '#libs/action-center';
@@ -506,3 +506,23 @@ export const countsOf = (recipientCopies: Part, sendersCopies: Part = {}): Count
     sendersCopies: filled(sendersCopies),
   };
 };
+
+/** Asserts that this is a refusal as RFC 9457 has it, with our code; `says` is what its detail must name. */
+export function expectProblem(answer: Answer, status: number, code: string, says?: string | RegExp): void {
+  expect({ status: answer.status, body: answer.body }).toEqual({
+    status,
+    body: expect.objectContaining({
+      type: `/problems/${code}`,
+      title: expect.stringMatching(/./),
+      status,
+      detail: says === undefined ? expect.stringMatching(/./) : expect.stringMatching(textPattern(says)),
+      code,
+      instance: expect.stringMatching(/^\/[^?]*$/),
+      requestId: answer.headers.get('x-request-id'),
+    }),
+  });
+  expect(answer.headers.get('content-type')).toBe('application/problem+json; charset=utf-8');
+}
+
+const textPattern = (says: string | RegExp): RegExp =>
+  typeof says === 'string' ? new RegExp(says.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')) : says;

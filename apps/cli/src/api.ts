@@ -144,13 +144,11 @@ export const problemAnswer = z.looseObject({
 });
 
 /** A line of the answer to an import: how far it is, and at the end the report or the problem. */
-export const importLine = z.union([
-  z.looseObject({
-    progress: z.looseObject({ lines: count, accepted: count, unchanged: count, rejected: count }),
-  }),
-  z.looseObject({ report: importReport }),
-  z.looseObject({ problem: problemAnswer }),
-]);
+export const importLine = z.looseObject({
+  progress: z.looseObject({ lines: count, accepted: count, unchanged: count, rejected: count }).optional(),
+  report: importReport.optional(),
+  problem: problemAnswer.optional(),
+});
 
 export interface EmailRef {
   readonly networkMessageId: string;

@@ -89,10 +89,13 @@ export class Client {
       duplex: 'half',
     });
     for await (const value of this.lines(response)) {
-      const line = this.understood(importLine, value);
-      if ('problem' in line) throw problemOf(line.problem as z.output<typeof problemAnswer>);
-      yield line as ImportStep;
-      if ('report' in line) return;
+      const { progress, report, problem } = this.understood(importLine, value);
+      if (problem !== undefined) throw problemOf(problem);
+      if (progress !== undefined) yield { progress };
+      if (report !== undefined) {
+        yield { report };
+        return;
+      }
     }
     throw new NetworkFailure('the answer ended before the import did; it is safe to import again', undefined);
   }
@@ -101,7 +104,7 @@ export class Client {
     return this.get('v1/emails', { ...filter, ...at }, page(emailAnswer));
   }
 
-  preview(request: Omit<RemediationRequest, 'name'> & { readonly name?: string }): Promise<Preview> {
+  preview(request: RemediationRequest): Promise<Preview> {
     return this.post('v1/remediations/preview', request, previewAnswer);
   }
 
@@ -220,7 +223,11 @@ export class Client {
     return this.understood(answer, text === '' ? undefined : this.parsed(text));
   }
 
-  private async send(method: string, path: string, { query = {}, headers, ...init }: Send): Promise<Response> {
+  private async send(
+    method: string,
+    path: string,
+    { query = {}, headers, ...init }: Send,
+  ): Promise<Response> {
     const { url, token, signal } = this.options;
     const target = new URL(path, url.endsWith('/') ? url : `${url}/`);
     for (const [name, value] of Object.entries(query)) {
@@ -334,7 +341,10 @@ const faultPath = (mailbox: string): string => `v1/sandbox/faults/${encodeURICom
 
 const problemOf = (problem: z.output<typeof problemAnswer>): ServerProblem => {
   const { status, code, detail, title, errors, requestId } = problem;
-  return new ServerProblem(status, code, detail ?? title ?? code, errors, requestId);
+  // A detail that only repeats the fields would be told twice.
+  const repeats = errors.length > 0 && errors.every((error) => detail?.includes(error.problem));
+  const message = repeats ? 'the server does not take this request' : (detail ?? title ?? code);
+  return new ServerProblem(status, code, message, errors, requestId);
 };
 
 function jsonOrUndefined(text: string): unknown {

@@ -60,7 +60,9 @@ export class Context {
 
   clientOf(url: string, token: string | undefined): Client {
     if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol)) {
-      throw usageError('the address of the server (--url or CLAWBACK_URL) must begin with http:// or https://');
+      throw usageError(
+        'the address of the server (--url or CLAWBACK_URL) must begin with http:// or https://',
+      );
     }
     if (token === undefined) {
       throw new CliFailure(
@@ -93,7 +95,11 @@ export class Context {
     this.requireConsent(yes);
     // As no terminal: Ctrl+C stays a signal, as everywhere else.
     const lines = createInterface({ input: this.io.stdin, output: this.io.stderr, terminal: false });
-    const closed = new Promise<string>((resolve) => lines.once('close', () => { resolve(''); }));
+    const closed = new Promise<string>((resolve) =>
+      lines.once('close', () => {
+        resolve('');
+      }),
+    );
     try {
       const answer = lines.question(`${question} [y/N] `, { signal: this.io.signal });
       return /^y(es)?$/i.test((await Promise.race([answer, closed])).trim());
@@ -109,20 +115,23 @@ export class Context {
 /** Holds what commands share and how the last one ended. */
 export interface Shell {
   readonly io: Io;
+  out: Output;
   exitCode: ExitCode;
 }
 
-/** Makes a commander action of what a command does. */
+/** Makes a commander action of what a command does. Its arguments come as they were written. */
 export const action =
   <Options extends object>(
     shell: Shell,
     run: (context: Context, options: Options, args: readonly string[]) => Promise<ExitCode>,
   ) =>
-  async (...parameters: unknown[]): Promise<void> => {
+  async (...parameters: (string | undefined | Options | Command)[]): Promise<void> => {
     // Commander gives the arguments, the options and the command itself, last.
     const command = parameters.at(-1) as Command;
     const options = command.optsWithGlobals<Options & GlobalOptions>();
-    shell.exitCode = await run(new Context(shell.io, options), options, command.args);
+    const context = new Context(shell.io, options);
+    shell.out = context.out;
+    shell.exitCode = await run(context, options, command.args);
   };
 
 const nonEmpty = (value: string | undefined): string | undefined => (value === '' ? undefined : value);

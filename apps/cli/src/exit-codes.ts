@@ -22,7 +22,7 @@ export const EXIT_CODE_MEANINGS: Readonly<Record<ExitCode, string>> = {
   [ExitCode.notAllowed]: 'no token, a wrong one, or one without the role',
   [ExitCode.unavailable]: 'the server cannot be reached or cannot answer now',
   [ExitCode.internal]: 'an error in Clawback itself',
-  [ExitCode.interrupted]: 'interrupted by Ctrl+C or a signal',
+  [ExitCode.interrupted]: 'interrupted by Ctrl+C or a signal, or not confirmed',
 };
 
 /** The table for `--help`. */

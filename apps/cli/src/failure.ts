@@ -90,7 +90,7 @@ function systemFailure(error: unknown): CliFailure | undefined {
     case 'ENOENT':
       return usageError(`there is no${path === '' ? ' such file' : path}`);
     case 'EISDIR':
-      return usageError(`${path.trim()} is a directory`);
+      return usageError(`a file is needed, and${path || ' what is named'} is a directory`);
     case 'EACCES':
     case 'EPERM':
     case 'EROFS':

@@ -4,6 +4,7 @@ import type { Client } from './client.js';
 import type { Context } from './context.js';
 import { exitCodeOfResult, type ExitCode } from './exit-codes.js';
 import { interrupted } from './failure.js';
+import { printable } from './output.js';
 import { countsText, resultText } from './report.js';
 
 const FINISHED: readonly string[] = ['completed', 'failed', 'rejected'];
@@ -37,8 +38,19 @@ const STATUS_LABELS: Readonly<Record<string, string>> = {
 const labelOf = ({ status }: Remediation): string => STATUS_LABELS[status] ?? status;
 
 /** Follows, then shows the result. */
-export async function followToResult(context: Context, client: Client, approvalId: string): Promise<ExitCode> {
-  const entry = await follow(context, client, approvalId);
+export async function followToResult(
+  context: Context,
+  client: Client,
+  approvalId: string,
+): Promise<ExitCode> {
+  const entry = await follow(context, client, approvalId).catch((error: unknown) => {
+    if (context.io.signal.aborted) {
+      context.out.note(
+        `no longer watched; it goes on. Watch it again: clawback watch ${printable(approvalId)}`,
+      );
+    }
+    throw error;
+  });
   context.out.result(entry, countsText(entry.counts));
   context.out.note(resultText(entry));
   return exitCodeOfResult(entry);

@@ -18,7 +18,8 @@ const SECONDS_IN: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3600, d: 
 export function duration(text: string): number {
   const [, amount = '', unit = ''] = /^(\d{1,6})([smhd])$/.exec(text) ?? [];
   const seconds = Number(amount) * (SECONDS_IN[unit] ?? 0);
-  if (seconds === 0) throw new InvalidArgumentError('It must be a length of time such as 90s, 15m, 8h or 7d.');
+  if (seconds === 0)
+    throw new InvalidArgumentError('It must be a length of time such as 90s, 15m, 8h or 7d.');
   return seconds;
 }
 

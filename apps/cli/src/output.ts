@@ -76,14 +76,23 @@ function escaped(character: string): string {
 }
 
 const graphemes = new Intl.Segmenter(undefined, { granularity: 'grapheme' });
+const NO_WIDTH = /[\p{Mn}\p{Me}\p{Cf}]/u;
 const WIDE =
-  /\p{Emoji_Presentation}|[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Hangul}\u3000-\u303f\uff01-\uff60]/u;
+  /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Hangul}\u3000-\u303f\uff01-\uff60]/u;
 
 /** How many columns of a terminal a text takes, as far as one can know. */
-export const widthOf = (text: string): number =>
-  Array.from(graphemes.segment(text), ({ segment }) => widthOfGrapheme(segment)).reduce((a, b) => a + b, 0);
+export function widthOf(text: string): number {
+  let width = 0;
+  for (const { segment } of graphemes.segment(text)) width += widthOfGrapheme(segment);
+  return width;
+}
 
-const widthOfGrapheme = (segment: string): number => (WIDE.test(segment) ? 2 : 1);
+function widthOfGrapheme(segment: string): number {
+  if (/\p{Emoji_Presentation}/u.test(segment)) return 2;
+  let width = 0;
+  for (const character of segment) width += NO_WIDTH.test(character) ? 0 : WIDE.test(character) ? 2 : 1;
+  return width;
+}
 
 function cut(text: string, width: number): string {
   if (widthOf(text) <= width) return text;

@@ -25,17 +25,14 @@ export function startProgress(stream: Terminal, options: ProgressOptions): Progr
     : plainLines(stream, options);
 }
 
-function bar(
-  stream: Terminal,
-  { label, format = formatCount }: ProgressOptions,
-  total: number,
-): Progress {
+function bar(stream: Terminal, { label, format = formatCount }: ProgressOptions, total: number): Progress {
   const single = new cliProgress.SingleBar({
     stream,
     format: '{label} [{bar}] {percentage} % | {value} of {total} | {eta_formatted}',
     formatValue: (value, _options, type) =>
       type === 'value' || type === 'total' ? format(value) : String(value),
     barsize: 30,
+    gracefulExit: false,
     barCompleteChar: '█',
     barIncompleteChar: '░',
     // Nothing to do at all is done.
@@ -69,7 +66,9 @@ function plainLines(
 
   const tell = (): void => {
     const amount =
-      total === undefined ? format(value) : `${format(value)} of ${format(total)} (${percent(value, total)} %)`;
+      total === undefined
+        ? format(value)
+        : `${format(value)} of ${format(total)} (${percent(value, total)} %)`;
     stream.write(`${printable(label)}: ${amount}\n`);
     told = { label, value, step: stepOf(value) };
     toldAt = now();
@@ -80,7 +79,8 @@ function plainLines(
       value = next;
       label = nextLabel ?? label;
       const due = now() - toldAt >= LINE_EVERY_MS;
-      if (stepOf(value) > (told?.step ?? 0) || (due && (told?.value !== value || told.label !== label))) tell();
+      if (stepOf(value) > (told?.step ?? 0) || (due && (told?.value !== value || told.label !== label)))
+        tell();
     },
     stop() {
       if (told?.value !== value || told.label !== label) tell();

@@ -24,7 +24,9 @@ export const addRemediationOptions = (command: Command): Command =>
         '--senders-copy',
         "the sender's copy as well: delete it (softDelete) or move it back to Sent Items (moveToInbox)",
       )
-      .addOption(choice('--surface <surface>', 'where the request comes from', SURFACES).default('threatExplorer')),
+      .addOption(
+        choice('--surface <surface>', 'where the request comes from', SURFACES).default('threatExplorer'),
+      ),
   );
 
 export async function remediationRequest(options: RemediationOptions, io: Io): Promise<RemediationRequest> {

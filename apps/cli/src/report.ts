@@ -59,7 +59,7 @@ export function remediationText(remediation: Remediation): string {
       ['Severity', remediation.severity],
       ['Emails', remediation.plan.emails],
       ['Submitted', `${remediation.submittedAt} by ${remediation.submittedBy}`],
-      ['Decided', decidedBy == null ? undefined : `${optional(decidedAt) ?? ''} by ${optional(decidedBy) ?? ''}`],
+      ['Decided', [optional(decidedAt), optional(decidedBy)].filter(Boolean).join(' by ')],
       ['Rejected because', optional(rejectionReason)],
       ['Started', optional(startedAt)],
       ['Finished', optional(finishedAt)],

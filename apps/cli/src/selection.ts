@@ -43,7 +43,7 @@ export function filterOf(options: FilterOptions): EmailFilter {
     ...{ sender, recipient, subject, direction, location, networkMessageId, internetMessageId },
     ...{ startTime: start, endTime: end, clusterId: cluster },
   };
-  return Object.fromEntries(Object.entries(filter).filter(([, value]) => value !== undefined)) as EmailFilter;
+  return Object.fromEntries(Object.entries(filter).filter(([, value]) => value !== undefined));
 }
 
 export interface SelectionOptions extends FilterOptions {
@@ -69,7 +69,8 @@ export async function selectionOf(options: SelectionOptions, io: Io): Promise<Se
   const query = filterOf(options);
   const filtered = Object.keys(query).length > 0;
   const ways = [options.all === true, filtered, options.emails !== undefined].filter(Boolean).length;
-  if (ways === 0) throw usageError('select emails: with filters such as --sender, with --emails FILE, or --all');
+  if (ways === 0)
+    throw usageError('select emails: with filters such as --sender, with --emails FILE, or --all');
   if (ways > 1) throw usageError('--all, filters and --emails exclude each other');
   if (options.emails !== undefined) {
     if (options.excluding !== undefined) throw usageError('--excluding is for --all and filters only');
@@ -123,7 +124,10 @@ function entriesOf(text: string, file: string): Entry[] {
     .split(/\r?\n/)
     .map((line, index) => ({ line: line.trim(), place: `line ${index + 1}` }))
     .filter(({ line, place }) => line !== '' && !(place === 'line 1' && HEADER.test(line)))
-    .map(({ line, place }) => ({ place, email: line.startsWith('{') ? emailOfJson(line) : emailOfLine(line) }));
+    .map(({ line, place }) => ({
+      place,
+      email: line.startsWith('{') ? emailOfJson(line) : emailOfLine(line),
+    }));
 }
 
 const HEADER = /^"?NetworkMessageId"?\s*,/i;
@@ -146,7 +150,9 @@ function emailOfJson(line: string): EmailRef | string {
 
 function emailOfObject(value: unknown): EmailRef | string {
   if (typeof value !== 'object' || value === null) return 'not an object';
-  const members = new Map(Object.entries(value).map(([name, member]) => [name.toLowerCase(), member as unknown]));
+  const members = new Map(
+    Object.entries(value).map(([name, member]) => [name.toLowerCase(), member as unknown]),
+  );
   return emailOfParts(members.get('networkmessageid'), members.get('recipientemailaddress'));
 }
 

@@ -15,7 +15,7 @@ export async function upload(context: Context, client: Client, file: string): Pr
   const size = file === '-' ? undefined : (await stat(path)).size;
   const source = file === '-' ? context.io.stdin : createReadStream(path);
   const { gzip, bytes } = await sniffed(source);
-  const sending = context.progress({ label: 'sending', total: size, format: megabytes });
+  const sending = context.progress({ label: 'sending', total: size, format: sizeText });
   let sent = 0;
   const counting = async function* (): AsyncGenerator<Uint8Array> {
     for await (const chunk of bytes) {
@@ -61,7 +61,8 @@ class ImportProgress {
   }
 }
 
-const megabytes = (bytes: number): string => `${(bytes / 1_000_000).toFixed(1)} MB`;
+const sizeText = (bytes: number): string =>
+  bytes < 1_000_000 ? `${(bytes / 1000).toFixed(1)} kB` : `${(bytes / 1_000_000).toFixed(1)} MB`;
 
 /** Looks at the first two bytes, and gives all of them on. */
 async function sniffed(

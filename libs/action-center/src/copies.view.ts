@@ -95,7 +95,8 @@ function touched(doc: CopyDoc, event: CopyEvent, { metadata }: RecordedEvent): C
     case 'succeeded':
       return { ...rest, folder: to ?? null, lastMovedBy: event.data.approvalId, touches };
     case 'alreadyInDestination':
-      return { ...doc, folder: to ?? doc.folder, touches };
+      // Found elsewhere than the last remediation left it: its user was faster than this one.
+      return to === doc.folder ? { ...doc, touches } : { ...rest, folder: to ?? doc.folder, touches };
     case 'notFound':
       return { ...rest, folder: null, touches };
     case 'nonRemediable':

@@ -96,20 +96,21 @@ describe('decoding an event', () => {
     ['Moved', '2', { floor: '3', door: '17' }, { room: { floor: 3, door: '17' } }],
     ['Moved', '3', { room: { floor: 3, door: '17' } }, { room: { floor: 3, door: '17' } }],
   ];
-  it.each(olderVersions)('takes %s of version %s through every later shape', (type, version, data, newest) => {
-    const stored = recorded(type, version, data);
-    expect(codecs.decode(stored)).toEqual({ ...stored, data: newest });
-    expect(stored.data).toBe(data);
-  });
+  it.each(olderVersions)(
+    'takes %s of version %s through every later shape',
+    (type, version, data, newest) => {
+      const stored = recorded(type, version, data);
+      expect(codecs.decode(stored)).toEqual({ ...stored, data: newest });
+      expect(stored.data).toBe(data);
+    },
+  );
 
   it.each([undefined, '', '0', '-1', '1.5', 'one', 'NaN', 'Infinity'])(
     'refuses an event without a whole version from 1 on: %s',
     (version) => {
       const stored = recorded('Renamed', version, { label: 'North' });
       expect(() => codecs.decode(stored)).toThrow(MalformedEvent);
-      expect(() => codecs.decode(stored)).toThrow(
-        'Renamed in desk-1 at revision 4: no valid schemaVersion',
-      );
+      expect(() => codecs.decode(stored)).toThrow('Renamed in desk-1 at revision 4: no valid schemaVersion');
     },
   );
 
@@ -122,7 +123,11 @@ describe('decoding an event', () => {
   });
 
   const malformed: [string, unknown, string][] = [
-    ['a wrong type deep inside', { items: [{ price: 1 }, { price: 'secret' }] }, 'items.1.price: invalid_type'],
+    [
+      'a wrong type deep inside',
+      { items: [{ price: 1 }, { price: 'secret' }] },
+      'items.1.price: invalid_type',
+    ],
     ['a missing field', { items: [{}] }, 'items.0.price: invalid_type'],
     ['no object at all', 'secret', ': invalid_type'],
     ['a field too many', { items: [], note: 'secret' }, ': unrecognized_keys'],

@@ -52,9 +52,12 @@ export const MAX_REJECTIONS_LISTED = 100_000;
 const CHUNK_RECORDS = 500;
 const CHUNK_BYTES = 700 * 1024;
 
+/** Chunks that are recorded but not yet shown by the catalogue: so many may be ahead of it. */
+const CHUNKS_AHEAD = 8;
+
 /**
- * Streams: one chunk is in memory at a time. Before the next chunk is compared with the catalogue, the catalogue shows
- * the last one, so that a record repeated within one import is recognised as well as one of an earlier import.
+ * Streams: a few chunks are in memory at a time. What the catalogue does not show yet is kept beside it, so that a record
+ * repeated within one import is recognised as well as one of an earlier import.
  */
 @CommandHandler(ImportEmails)
 export class ImportEmailsHandler implements ICommandHandler<ImportEmails> {
@@ -68,26 +71,27 @@ export class ImportEmailsHandler implements ICommandHandler<ImportEmails> {
     const importId = newId();
     const rejections: Rejection[] = [];
     const progress = { lines: 0, accepted: 0, unchanged: 0, rejected: 0 };
+    const ahead: { position: Position; records: readonly EmailRecord[] }[] = [];
     let chunks = 0;
     let position: Position = START;
-    let chunk: EmailRecord[] = [];
-    let bytes = 0;
 
     await this.catalog.ready();
-    const append = async (): Promise<void> => {
-      const { fresh, unchanged } = await this.compare(context.tenant, chunk);
+    const take = async (chunk: readonly EmailRecord[]): Promise<void> => {
+      const fresh = await this.fresh(context.tenant, chunk, ahead);
       if (fresh.length > 0) {
         position = await this.append(importId, chunks, fresh, context);
         chunks += 1;
-        await untilShown(this.store, emailsView, position);
+        ahead.push({ position, records: fresh });
+        const oldest = ahead.length > CHUNKS_AHEAD ? ahead.shift() : undefined;
+        if (oldest !== undefined) await untilShown(this.store, emailsView, oldest.position);
       }
-      progress.accepted += chunk.length - unchanged;
-      progress.unchanged += unchanged;
-      chunk = [];
-      bytes = 0;
+      progress.accepted += fresh.length;
+      progress.unchanged += chunk.length - fresh.length;
       onProgress({ ...progress });
     };
 
+    let chunk: EmailRecord[] = [];
+    let bytes = 0;
     for await (const line of lines) {
       progress.lines += 1;
       const parsed =
@@ -100,32 +104,37 @@ export class ImportEmailsHandler implements ICommandHandler<ImportEmails> {
         continue;
       }
       const size = Buffer.byteLength(JSON.stringify(parsed.record));
-      if (chunk.length >= CHUNK_RECORDS || bytes + size > CHUNK_BYTES) await append();
+      if (chunk.length >= CHUNK_RECORDS || bytes + size > CHUNK_BYTES) {
+        await take(chunk);
+        chunk = [];
+        bytes = 0;
+      }
       chunk.push(parsed.record);
       bytes += size;
     }
-    if (chunk.length > 0) await append();
+    if (chunk.length > 0) await take(chunk);
     const { accepted, unchanged, rejected } = progress;
     return { accepted, unchanged, rejected, rejections, position };
   }
 
-  /** What of a chunk is new, in order; a record that the chunk itself repeats is unchanged the second time. */
-  private async compare(
+  /** What of a chunk is new, in order; what the chunk itself repeats is not new the second time. */
+  private async fresh(
     tenant: string,
     chunk: readonly EmailRecord[],
-  ): Promise<{ fresh: EmailRecord[]; unchanged: number }> {
-    const keyOf = (record: EmailRecord): string =>
-      emailKey(record.networkMessageId, record.recipientEmailAddress);
+    ahead: readonly { readonly records: readonly EmailRecord[] }[],
+  ): Promise<EmailRecord[]> {
     const docs = await this.catalog.docs(tenant, chunk.map(keyOf));
     const known = new Map(docs.map(({ record }) => [keyOf(record), record]));
-    const fresh: EmailRecord[] = [];
-    for (const record of chunk) {
-      const before = known.get(keyOf(record));
-      if (before !== undefined && sameRecord(before, record)) continue;
-      known.set(keyOf(record), record);
-      fresh.push(record);
+    const wanted = new Set(chunk.map(keyOf));
+    for (const { records } of ahead) {
+      for (const record of records) if (wanted.has(keyOf(record))) known.set(keyOf(record), record);
     }
-    return { fresh, unchanged: chunk.length - fresh.length };
+    return chunk.filter((record) => {
+      const before = known.get(keyOf(record));
+      if (before !== undefined && sameRecord(before, record)) return false;
+      known.set(keyOf(record), record);
+      return true;
+    });
   }
 
   private async append(
@@ -144,3 +153,6 @@ export class ImportEmailsHandler implements ICommandHandler<ImportEmails> {
     return (await this.events.append(importStream(importId), expected, [event])).position;
   }
 }
+
+const keyOf = (record: EmailRecord): string =>
+  emailKey(record.networkMessageId, record.recipientEmailAddress);

@@ -2,10 +2,13 @@ import { type EventStore } from '#libs/event-store';
 import { type ReadStore, untilFresh, type Page, type Scalar } from '#libs/read-store';
 import { SelectionSource, type EmailFilter, type SelectedEmail } from '#libs/remediation';
 import type { EmailDoc } from './emails.view.js';
-import { conditionsOf, emailDocId, emailsView } from './emails.view.js';
+import { conditionsByKey, conditionsOf, emailDocId, emailsView } from './emails.view.js';
 
 /** Emails read from the view at once while a selection is planned. */
 const STREAM_PAGE = 1000;
+
+/** A selection up to this size is found by an index and sorted; a larger one by going along the keys. */
+const FEW = 2000;
 
 /** Queries of the mail catalogue, for people and for the planning of remediations. */
 export class MailCatalog extends SelectionSource {
@@ -39,12 +42,13 @@ export class MailCatalog extends SelectionSource {
   }
 
   async *stream(tenant: string, filter: EmailFilter): AsyncGenerator<SelectedEmail> {
-    const where = conditionsOf(tenant, filter);
+    const few = (await this.count(tenant, filter)) <= FEW;
+    const where = few ? conditionsOf(tenant, filter) : conditionsByKey(tenant, filter);
     let after: readonly Scalar[] | undefined;
     do {
       const page = await this.store.find(emailsView, {
         where,
-        limit: STREAM_PAGE,
+        limit: few ? FEW : STREAM_PAGE,
         ...(after === undefined ? {} : { after }),
       });
       for (const { doc } of page.items) yield selectedEmailOf(doc);

@@ -31,7 +31,7 @@ export function registerApprove(program: Command, shell: Shell): void {
           const agreed = !context.interactive || (await context.confirm('approve it?', options.yes));
           if (!agreed) {
             out.note('not approved');
-            return ExitCode.usage;
+            return ExitCode.interrupted;
           }
           ({ selectionHash } = proposal);
         }

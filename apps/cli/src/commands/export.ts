@@ -20,7 +20,10 @@ export function registerExport(program: Command, shell: Shell): void {
     )
     .argument('<approvalId>')
     .option('--output <file>', 'the file (default: clawback-<approvalId>.csv here); - for stdout')
-    .addHelpText('after', '\nExamples:\n  clawback export ID --output log.csv\n  clawback export ID --output - | wc -l');
+    .addHelpText(
+      'after',
+      '\nExamples:\n  clawback export ID --output log.csv\n  clawback export ID --output - | wc -l',
+    );
   addLogOptions(command).action(
     action<ExportOptions>(shell, async ({ client, out, io }, options, [approvalId = '']) => {
       const chunks = client.exportLog(approvalId, logFilterOf(options));

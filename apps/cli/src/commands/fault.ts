@@ -5,7 +5,14 @@ import { ExitCode } from '../exit-codes.js';
 import { choice, trueOrFalse, wholeNumber } from '../options.js';
 import { Table, counted, printable } from '../output.js';
 
-export const FAULT_KINDS = ['missingMailbox', 'movedByUser', 'deletedByUser', 'error', 'hang', 'slow'] as const;
+export const FAULT_KINDS = [
+  'missingMailbox',
+  'movedByUser',
+  'deletedByUser',
+  'error',
+  'hang',
+  'slow',
+] as const;
 
 interface FaultOptions {
   readonly kind: string;
@@ -38,7 +45,11 @@ function registerSet(fault: Command, shell: Shell): void {
     .option('--folder <folder>', 'movedByUser: where the user moves every copy')
     .option('--code <code>', 'error: the code of the mailbox')
     .option('--retryable <flag>', 'error: whether trying again may help', trueOrFalse)
-    .option('--times <n>', 'error, hang: how many calls it hits (default: every call)', wholeNumber(1, 1_000_000))
+    .option(
+      '--times <n>',
+      'error, hang: how many calls it hits (default: every call)',
+      wholeNumber(1, 1_000_000),
+    )
     .option('--retry-after-ms <ms>', 'error: when to come back', wholeNumber(0, HOUR_MS))
     .option('--delay-ms <ms>', 'slow: how long a call takes', wholeNumber(0, HOUR_MS))
     .addHelpText(
@@ -56,7 +67,15 @@ function registerSet(fault: Command, shell: Shell): void {
 }
 
 /** The server checks which fields go with which kind, and names the wrong ones. */
-export function faultOf({ kind, folder, code, retryable, times, retryAfterMs, delayMs }: FaultOptions): object {
+export function faultOf({
+  kind,
+  folder,
+  code,
+  retryable,
+  times,
+  retryAfterMs,
+  delayMs,
+}: FaultOptions): object {
   const fields = {
     ...{ kind, folder, code, times, retryAfterMs, delayMs },
     retryable: retryable ?? (kind === 'error' ? false : undefined),
@@ -98,7 +117,10 @@ function registerClear(fault: Command, shell: Shell): void {
         const mailboxes =
           mailbox === undefined ? (await client.faults()).items.map((item) => item.mailbox) : [mailbox];
         for (const each of mailboxes) await client.clearFault(each);
-        out.result({ cleared: mailboxes }, `${counted(mailboxes.length, 'mailbox', 'mailboxes')} without fault`);
+        out.result(
+          { cleared: mailboxes },
+          `${counted(mailboxes.length, 'mailbox', 'mailboxes')} without fault`,
+        );
         return ExitCode.ok;
       }),
     );

@@ -50,14 +50,23 @@ export function registerHistory(program: Command, shell: Shell): void {
     .addHelpText('after', '\nExample:\n  clawback history --status pending');
   addListingOptions(command).action(
     action<HistoryOptions>(shell, (context, options) =>
-      showListing(context, options, COLUMNS, (at) =>
-        context.client.history({ ...filterOf(options), ...at }),
-      ),
+      showListing(context, options, COLUMNS, (at) => context.client.history({ ...filterOf(options), ...at })),
     ),
   );
 }
 
 const filterOf = (options: HistoryOptions): Query => {
   const { status, action: what, surface, name, approvalId, approver, start, end, sort, order } = options;
-  return { status, action: what, surface, name, approvalId, approver, startTime: start, endTime: end, sort, order };
+  return {
+    status,
+    action: what,
+    surface,
+    name,
+    approvalId,
+    approver,
+    startTime: start,
+    endTime: end,
+    sort,
+    order,
+  };
 };

@@ -1,7 +1,11 @@
 import type { Command } from 'commander';
 import { action, type Shell } from '../context.js';
 import { ExitCode } from '../exit-codes.js';
-import { addRemediationOptions, remediationRequest, type RemediationOptions } from '../remediation-options.js';
+import {
+  addRemediationOptions,
+  remediationRequest,
+  type RemediationOptions,
+} from '../remediation-options.js';
 import { planText } from '../report.js';
 import { EMAIL_FILE_HELP } from '../selection.js';
 
@@ -11,7 +15,10 @@ export function registerPreview(program: Command, shell: Shell): void {
     .summary('what a remediation would touch; changes nothing')
     .description('Plan a remediation and show what it would touch. Changes nothing.')
     .option('--name <name>', 'as it would be shown in the history', 'preview')
-    .addHelpText('after', `\n${EMAIL_FILE_HELP}\n\nExample:\n  clawback preview --subject voucher --senders-copy`);
+    .addHelpText(
+      'after',
+      `\n${EMAIL_FILE_HELP}\n\nExample:\n  clawback preview --subject voucher --senders-copy`,
+    );
   addRemediationOptions(command).action(
     action<RemediationOptions>(shell, async (context, options) => {
       const preview = await context.client.preview(await remediationRequest(options, context.io));

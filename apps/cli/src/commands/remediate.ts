@@ -6,7 +6,11 @@ import { ExitCode } from '../exit-codes.js';
 import { NetworkFailure } from '../failure.js';
 import { followToResult } from '../follow.js';
 import { counted, printable } from '../output.js';
-import { addRemediationOptions, remediationRequest, type RemediationOptions } from '../remediation-options.js';
+import {
+  addRemediationOptions,
+  remediationRequest,
+  type RemediationOptions,
+} from '../remediation-options.js';
 import { planText } from '../report.js';
 import { EMAIL_FILE_HELP } from '../selection.js';
 
@@ -43,7 +47,7 @@ export function registerRemediate(program: Command, shell: Shell): void {
       out.note(planText(plan));
       if (!(await context.confirm(question(request, plan), options.yes))) {
         out.note('nothing was submitted');
-        return ExitCode.usage;
+        return ExitCode.interrupted;
       }
       const submitted = await submit(context, request, options.idempotencyKey ?? randomUUID());
       out.note(submittedText(submitted));
@@ -63,7 +67,9 @@ async function submit(context: Context, request: RemediationRequest, key: string
     return await context.client.patient(context.io.timing.retryDelaysMs).submit(request, key);
   } catch (error) {
     if (error instanceof NetworkFailure) {
-      context.out.note(`it may be submitted or not; to be sure, run this again with --idempotency-key ${key}`);
+      context.out.note(
+        `it may be submitted or not; to be sure, run this again with --idempotency-key ${key}`,
+      );
     }
     throw error;
   }

@@ -19,7 +19,11 @@ export function registerServe(program: Command, shell: Shell): void {
       'Run the server with all its parts in this process. When it is ready, its address is the one line on stdout. ' +
         'Ctrl+C ends it in order; a second one at once. Settings also come from CLAWBACK_* variables.',
     )
-    .option('--port <n>', 'the port (default: CLAWBACK_PORT or 8080); 0 takes a free one', wholeNumber(0, 65_535))
+    .option(
+      '--port <n>',
+      'the port (default: CLAWBACK_PORT or 8080); 0 takes a free one',
+      wholeNumber(0, 65_535),
+    )
     .option('--host <host>', 'the address to listen on (default: CLAWBACK_HOST or 127.0.0.1)')
     .option('--data <directory>', 'the data directory (default: CLAWBACK_DATA or .clawback)')
     .addHelpText('after', '\nExample:\n  clawback serve --port 8080 --data /var/lib/clawback')

@@ -24,7 +24,9 @@ export function registerToken(program: Command, shell: Shell): void {
       'Print a token, signed with the local key of a data directory, and nothing else. A server that is given an ' +
         'issuer (CLAWBACK_ISSUER) takes only the tokens of that issuer.',
     )
-    .addOption(choice('--role <role...>', 'what the token allows; may be repeated', ROLES).makeOptionMandatory())
+    .addOption(
+      choice('--role <role...>', 'what the token allows; may be repeated', ROLES).makeOptionMandatory(),
+    )
     .option('--subject <name>', 'who it is for (default: your user name)')
     .option('--tenant <tenant>', 'whose data it opens', 'default')
     .option('--ttl <time>', 'how long it is valid: 90s, 15m, 8h, 7d (default: 8h)', duration, EIGHT_HOURS)

@@ -45,7 +45,7 @@ export function registerUndo(program: Command, shell: Shell): void {
             : counted(emails.length, 'email', 'emails');
         if (!(await context.confirm(`bring back ${what}?`, options.yes))) {
           out.note('nothing was submitted');
-          return ExitCode.usage;
+          return ExitCode.interrupted;
         }
         const submitted = await client.patient(io.timing.retryDelaysMs).undo(
           approvalId,

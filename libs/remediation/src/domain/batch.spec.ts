@@ -233,7 +233,11 @@ describe('a batch', () => {
 
     const nothing: [string, BatchEvent[], number][] = [
       ['a copy that has its outcome', [two, first, softDeleted(0)], 0],
-      ['a copy that the plan called not remediable', [planned(recipient({ notRemediable: 'deliveryFailed' }), sender()), first], 0],
+      [
+        'a copy that the plan called not remediable',
+        [planned(recipient({ notRemediable: 'deliveryFailed' }), sender()), first],
+        0,
+      ],
       ['a copy behind the last', [two, first], 2],
       ['a copy before the first', [two, first], -1],
       ['no whole copy', [two, first], 0.5],
@@ -389,7 +393,13 @@ describe('a batch', () => {
     it('is not changed by a later event about the same copy', () => {
       const timedOut: BatchEvent = {
         type: 'CopyRemediationTimedOut',
-        data: { ...ref, target: 0, networkMessageId: 'm1', mailbox: 'lee@fabrikam.example', kind: 'recipient' },
+        data: {
+          ...ref,
+          target: 0,
+          networkMessageId: 'm1',
+          mailbox: 'lee@fabrikam.example',
+          kind: 'recipient',
+        },
       };
       expect(fold(two, first, softDeleted(0), timedOut)).toEqual(fold(two, first, softDeleted(0)));
     });

@@ -172,7 +172,10 @@ describe('cutting a plan into batches', () => {
   const selection = fc
     .uniqueArray(emailOfSome, { selector: (e) => `${e.networkMessageId}/${e.recipientEmailAddress}` })
     .map((emails) => [...emails].sort((a, b) => (a.networkMessageId < b.networkMessageId ? -1 : 1)));
-  const limits = fc.record({ copies: fc.integer({ min: 1, max: 6 }), bytes: fc.integer({ min: 500, max: 4000 }) });
+  const limits = fc.record({
+    copies: fc.integer({ min: 1, max: 6 }),
+    bytes: fc.integer({ min: 500, max: 4000 }),
+  });
 
   it('gives nothing for an empty plan', () => {
     expect(cut([])).toEqual([]);

@@ -1,0 +1,566 @@
+import { describe, expect, it } from '@jest/globals';
+import fc from 'fast-check';
+import { BatchRunner } from '#libs/executor';
+import { isClawbackError, type Clock } from '#libs/kernel';
+import { MailboxLanes } from '../../../executor/src/mailbox-lanes.js';
+import { emailOf } from '../../../../test/support/examples.js';
+import { InMemoryTenant, type CopyPlace } from '../../../../test/support/in-memory-tenant.js';
+import { RemediationWorld, TENANT, type Watch } from '../../../../test/support/remediation-world.js';
+import {
+  ACTIONS,
+  COPY_KINDS,
+  DIRECTIONS,
+  LOCATIONS,
+  OUTCOMES,
+  PlanCounter,
+  addToTally,
+  cancelPending,
+  copiesIn,
+  emailKeyOf,
+  emptyTally,
+  ofOutcome,
+  pendingTargets,
+  planner,
+  sendersCopyInScope,
+  sumTallies,
+  type CopyResult,
+  type PlannedCopy,
+  type SelectedEmail,
+  type Submission,
+  type Tally,
+} from './index.js';
+
+// What has to hold whatever happens, and in whatever order it happens.
+
+const people = ['ann', 'kim', 'lee'].map((name) => `${name}@fabrikam.example`);
+/** A message has one sender and one direction, whoever received it. */
+const messages = fc.uniqueArray(
+  fc.record({
+    networkMessageId: fc.constantFrom('m1', 'm2', 'm3'),
+    sender: fc.constantFrom(...people),
+    direction: fc.constantFrom(...DIRECTIONS),
+  }),
+  { minLength: 1, selector: (message) => message.networkMessageId },
+);
+/** A selection as the planner is given it: every email once, in the order of the keys. */
+const selection: fc.Arbitrary<SelectedEmail[]> = messages
+  .chain((all) =>
+    fc.uniqueArray(
+      fc
+        .record({
+          message: fc.constantFrom(...all),
+          recipientEmailAddress: fc.constantFrom(...people),
+          location: fc.constantFrom(...LOCATIONS, 'inboxFolder', 'inboxFolder', 'junkFolder'),
+        })
+        .map(({ message, ...email }) => emailOf({ ...message, ...email })),
+      { minLength: 1, selector: emailKeyOf },
+    ),
+  )
+  .map((emails) => [...emails].sort((a, b) => (emailKeyOf(a) < emailKeyOf(b) ? -1 : 1)));
+const rules = fc.record({ action: fc.constantFrom(...ACTIONS), sendersCopy: fc.boolean() });
+
+describe('every plan', () => {
+  const plan = (
+    emails: SelectedEmail[],
+    by: { action: 'softDelete' | 'moveToInbox'; sendersCopy: boolean },
+  ) => {
+    const open = planner(by);
+    return [...emails.flatMap((email) => open.add(email)), ...open.end()];
+  };
+  const messagesOf = (copies: readonly PlannedCopy[]) => copies.map((copy) => copy.message.networkMessageId);
+
+  it('has one recipient’s copy an email, one sender’s copy a message in scope, and nothing else', () => {
+    fc.assert(
+      fc.property(selection, rules, (emails, by) => {
+        const copies = plan(emails, by);
+        const senders = copies.filter((copy) => copy.kind === 'sender');
+        const recipients = copies.filter((copy) => copy.kind === 'recipient');
+
+        expect(recipients.map(({ message, mailbox }) => [message.networkMessageId, mailbox])).toEqual(
+          emails.map((email) => [email.networkMessageId, email.recipientEmailAddress]),
+        );
+        const inScope = emails.filter(({ direction }) => by.sendersCopy && sendersCopyInScope(direction));
+        expect(messagesOf(senders)).toEqual([...new Set(inScope.map((email) => email.networkMessageId))]);
+        expect(senders.filter(({ message }) => message.direction === 'inbound')).toEqual([]);
+        expect(senders.every(({ message, mailbox }) => mailbox === message.sender)).toBe(true);
+      }),
+    );
+  });
+
+  it('conserves its numbers: nothing is counted twice, nothing is left out', () => {
+    fc.assert(
+      fc.property(selection, rules, (emails, by) => {
+        const counter = new PlanCounter();
+        const copies = plan(emails, by);
+        for (const copy of copies) counter.add(copy);
+        const totals = counter.totals(emails.length);
+
+        expect(totals.copies).toBe(copies.length);
+        expect(totals.copies).toBe(totals.emails + totals.sendersCopies);
+        expect(totals.copies).toBe(totals.recipientCopies + totals.sendersCopies);
+        expect(totals.copies).toBe(totals.remediable + totals.nonRemediable);
+        expect(totals.nonRemediable).toBe(Object.values(totals.reasons).reduce((sum, n) => sum + n, 0));
+        expect(copiesIn(counter.startingTally())).toBe(totals.copies);
+      }),
+    );
+  });
+});
+
+/** One thing that somebody does. `which` and `batch` are taken modulo what there is. */
+type Step =
+  | {
+      readonly do: 'submit';
+      readonly emails: SelectedEmail[];
+      readonly rules: { action: 'softDelete' | 'moveToInbox'; sendersCopy: boolean };
+      readonly approve: boolean;
+      readonly batchCopies: number;
+    }
+  | { readonly do: 'approve'; readonly which: number; readonly right: boolean }
+  | { readonly do: 'reject' | 'start' | 'finish' | 'undo'; readonly which: number }
+  | {
+      readonly do: 'claim';
+      readonly which: number;
+      readonly batch: number;
+      readonly worker: string;
+      /** Seconds that pass before. */
+      readonly after: number;
+    }
+  | { readonly do: 'crash'; readonly worker: string }
+  | {
+      readonly do: 'record';
+      readonly which: number;
+      readonly batch: number;
+      readonly worker: string;
+      readonly results: readonly { target: number; result: CopyResult }[];
+    }
+  /** A worker that nothing disturbs: claims every batch and settles it, a few copies at a time. */
+  | {
+      readonly do: 'work';
+      readonly which: number;
+      readonly worker: string;
+      readonly chunk: number;
+      readonly results: readonly CopyResult[];
+    };
+
+const which = fc.nat(9);
+const worker = fc.constantFrom('worker-1', 'worker-2', 'worker-3');
+const folder = fc.constantFrom('Inbox', 'Junk Email', 'Recoverable Items/Deletions', 'Sent Items');
+const result: fc.Arbitrary<CopyResult> = fc.oneof(
+  { weight: 5, arbitrary: fc.record({ kind: fc.constant('moved' as const), from: folder, to: folder }) },
+  fc.record({ kind: fc.constant('alreadyInDestination' as const), folder }),
+  fc.constant({ kind: 'notFound' as const }),
+  fc.constant({ kind: 'notRemediable' as const, reason: 'mailboxNotFound' as const }),
+  fc.constant({ kind: 'failed' as const, reason: 'mailboxError' as const, detail: 'ErrorAccessDenied' }),
+  fc.constant({ kind: 'timedOut' as const }),
+);
+/** Some of these targets do not exist, some come twice. */
+const results = fc.array(fc.record({ target: fc.integer({ min: -1, max: 4 }), result }), { maxLength: 6 });
+const submit: fc.Arbitrary<Step> = fc.record({
+  do: fc.constant('submit' as const),
+  emails: selection,
+  rules,
+  approve: fc.boolean(),
+  batchCopies: fc.integer({ min: 1, max: 4 }),
+});
+const step: fc.Arbitrary<Step> = fc.oneof(
+  submit,
+  fc.record({ do: fc.constant('approve' as const), which, right: fc.boolean() }),
+  fc.record({ do: fc.constantFrom('reject' as const, 'start' as const, 'start' as const), which }),
+  { weight: 2, arbitrary: fc.record({ do: fc.constantFrom('finish' as const, 'undo' as const), which }) },
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      do: fc.constant('claim' as const),
+      which,
+      batch: fc.nat(3),
+      worker,
+      after: fc.constantFrom(0, 0, 30, 90),
+    }),
+  },
+  fc.record({ do: fc.constant('crash' as const), worker }),
+  {
+    weight: 3,
+    arbitrary: fc.record({ do: fc.constant('record' as const), which, batch: fc.nat(3), worker, results }),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      do: fc.constant('work' as const),
+      which,
+      worker,
+      chunk: fc.integer({ min: 1, max: 3 }),
+      results: fc.array(result, { minLength: 1, maxLength: 5 }),
+    }),
+  },
+);
+/** Begins with something to work on. */
+const story = fc
+  .tuple(submit, fc.array(step, { maxLength: 30, size: 'max' }))
+  .map(([first, rest]) => [{ ...first, approve: true } as Step, { do: 'start', which: 0 } as Step, ...rest]);
+
+const CLAIM_MS = 60_000;
+
+/** Does what a story says, and what cannot be done is refused: any other error is a defect and ends the test. */
+class Narrator {
+  /** What happened, to see afterwards that the stories were worth telling. */
+  readonly seen = new Set<string>();
+  private readonly attempts = new Map<string, number>();
+
+  constructor(readonly world: RemediationWorld) {}
+
+  async tell(next: Step): Promise<void> {
+    try {
+      await this.act(next);
+    } catch (error) {
+      if (!isClawbackError(error)) throw error;
+      this.seen.add(error.code);
+    }
+  }
+
+  private async act(next: Step): Promise<void> {
+    const { world } = this;
+    if (next.do === 'submit') {
+      await world.submit(next.emails, next.rules, next);
+      return;
+    }
+    if (next.do === 'crash') {
+      // What the worker knew of its claims is gone; what it recorded is not.
+      for (const key of this.attempts.keys()) if (key.startsWith(next.worker)) this.attempts.delete(key);
+      return;
+    }
+    const approvalId = world.submitted[next.which % world.submitted.length] ?? '';
+    const { status, submission } = await world.remediationState(approvalId);
+    switch (next.do) {
+      case 'approve':
+        return world.decide(approvalId, {
+          type: 'Approve',
+          selectionHash: next.right ? submission.selectionHash : 'another',
+        });
+      case 'reject':
+        return world.decide(approvalId, { type: 'Reject', reason: 'a drill' });
+      case 'start':
+        return world.decide(approvalId, { type: 'Start' });
+      case 'finish':
+        return this.finish(submission);
+      case 'undo':
+        await world.undo(approvalId);
+        this.seen.add(submission.action === 'undo' ? 'undo of an undo' : 'undo');
+        return;
+      default:
+        break;
+    }
+    // Workers see only what was approved and begun.
+    if (status !== 'inProgress' || submission.batches === 0) return;
+    if (next.do === 'work') {
+      for (let batch = 0; batch < submission.batches; batch += 1) await this.workOff(submission, batch, next);
+      await this.finish(submission);
+      return;
+    }
+    const batch = next.batch % submission.batches;
+    if (next.do === 'claim') {
+      world.now = new Date(world.now.getTime() + next.after * 1000);
+      await this.claim(submission, batch, next.worker);
+    } else {
+      await this.record(submission, batch, next.worker, next.results);
+    }
+  }
+
+  private async claim(submission: Submission, batch: number, by: string): Promise<number[]> {
+    const { now } = this.world;
+    const deadline = new Date(now.getTime() + CLAIM_MS);
+    const state = await this.world.decideBatch(submission, batch, {
+      type: 'StartAttempt',
+      worker: by,
+      now,
+      deadline,
+    });
+    if (state.status === 'attempted' && state.attempt !== undefined) {
+      if (state.attempt.number > 1) this.seen.add('a second attempt');
+      this.attempts.set(`${by}/${submission.planId}/${String(batch)}`, state.attempt.number);
+    }
+    return pendingTargets(state);
+  }
+
+  private async record(
+    submission: Submission,
+    batch: number,
+    by: string,
+    known: readonly { target: number; result: CopyResult }[],
+  ): Promise<void> {
+    const attempt = this.attempts.get(`${by}/${submission.planId}/${String(batch)}`) ?? 0;
+    await this.world.decideBatch(submission, batch, { type: 'RecordResults', attempt, results: known });
+  }
+
+  private async workOff(
+    submission: Submission,
+    batch: number,
+    { worker: by, chunk, results: known }: Extract<Step, { do: 'work' }>,
+  ): Promise<void> {
+    const pending = await this.claim(submission, batch, by);
+    for (let from = 0; from < pending.length; from += chunk) {
+      const part = pending.slice(from, from + chunk).map((target, index) => ({
+        target,
+        result: known[(from + index) % known.length] as CopyResult,
+      }));
+      await this.record(submission, batch, by, part);
+    }
+  }
+
+  private async finish(submission: Submission): Promise<void> {
+    const { world } = this;
+    const { status } = await world.remediationState(submission.approvalId);
+    const batches = await world.batchStates(submission);
+    const tally = sumTallies(batches.map((batch) => batch.tally));
+    const finish = () => world.decide(submission.approvalId, { type: 'Finish', tally });
+    if (status === 'inProgress' && ofOutcome(tally, 'pending') > 0) {
+      // Nobody may finish before the end: the numbers refuse it.
+      const before = await world.store.head();
+      await expect(finish()).rejects.toThrow('do not add up');
+      expect(await world.store.head()).toBe(before);
+      this.seen.add('finished too early');
+      return;
+    }
+    await finish();
+    if (status === 'inProgress') this.seen.add('finished');
+  }
+}
+
+/** submitted = all outcomes + pending, of each kind and in all; and every number is one. */
+function expectSum(tally: Tally, { plan }: Submission): void {
+  expect(copiesIn(tally)).toBe(plan.copies);
+  expect(copiesIn(tally, ['recipient'])).toBe(plan.recipientCopies);
+  expect(copiesIn(tally, ['sender'])).toBe(plan.sendersCopies);
+  const numbers = COPY_KINDS.flatMap((kind) => OUTCOMES.map((outcome) => tally[kind][outcome]));
+  expect(numbers.filter((number) => !Number.isInteger(number) || number < 0)).toEqual([]);
+}
+
+/** Holds every place that counts copies against the plan and against each other. */
+async function expectConservation(world: RemediationWorld): Promise<void> {
+  await world.catchUp();
+  for (const approvalId of world.submitted) {
+    const { submission, status } = await world.remediationState(approvalId);
+    const batches = await world.batchStates(submission);
+    const batchTallies = batches.map((batch) => batch.tally);
+    const logs = [...world.actionLog.docs.values()].filter((doc) => doc.planId === submission.planId);
+    const history = world.history.docs.get(approvalId);
+    if (history === undefined) throw new Error(`${approvalId} is not in the history`);
+
+    expect(history.status).toBe(status);
+    expectSum(submission.tally, submission);
+    expectSum(sumTallies(batchTallies), submission);
+    expectSum(sumTallies(logs.map((doc) => doc.tally)), submission);
+    expectSum(history.tally, submission);
+
+    expect(logs.map((doc) => doc.tally)).toEqual(batchTallies);
+    for (const { items, tally } of logs) {
+      expect(items.reduce((sum, item) => addToTally(sum, item.kind, item.outcome), emptyTally())).toEqual(
+        tally,
+      );
+    }
+    for (const batch of batches) {
+      expect(pendingTargets(batch)).toHaveLength(ofOutcome(batch.tally, 'pending'));
+      if (batch.status === 'settled') expect(pendingTargets(batch)).toEqual([]);
+    }
+    const told = sumTallies(batchTallies);
+    expect(history.tally).toEqual(status === 'rejected' ? cancelPending(told) : told);
+  }
+}
+
+describe('at every instant of every story', () => {
+  it('submitted = the sum of all outcomes + pending: in the streams, in the history and in the action log', async () => {
+    const seen = new Set<string>();
+    await fc.assert(
+      fc.asyncProperty(story, async (steps) => {
+        const narrator = new Narrator(new RemediationWorld());
+        for (const next of steps) {
+          await narrator.tell(next);
+          await expectConservation(narrator.world);
+        }
+        for (const what of narrator.seen) seen.add(what);
+      }),
+      { numRuns: 80 },
+    );
+    for (const what of [
+      'finished',
+      'finished too early',
+      'undo',
+      'a second attempt',
+      'claimHeld',
+      'claimLost',
+    ]) {
+      expect(seen).toContain(what);
+    }
+  });
+
+  it('decide is pure: asked twice it says the same, and neither it nor evolve changes what it was given', async () => {
+    let decisions = 0;
+    const strict: Watch = (decider) => ({
+      initial: deepFreeze(decider.initial),
+      evolve: (state, event) => deepFreeze(decider.evolve(deepFreeze(state), deepFreeze(event))),
+      decide(state, command) {
+        decisions += 1;
+        deepFreeze(state);
+        deepFreeze(command);
+        const answers = [1, 2].map(() => answerOf(() => decider.decide(state, command)));
+        expect(answers[1]).toEqual(answers[0]);
+        return decider.decide(state, command);
+      },
+    });
+    await fc.assert(
+      fc.asyncProperty(story, async (steps) => {
+        const narrator = new Narrator(new RemediationWorld(strict));
+        for (const next of steps) await narrator.tell(next);
+      }),
+      { numRuns: 60 },
+    );
+    expect(decisions).toBeGreaterThan(100);
+  });
+});
+
+const answerOf = (work: () => unknown): unknown => {
+  try {
+    return { answered: work() };
+  } catch (error) {
+    return { thrown: error };
+  }
+};
+
+/** Freezes a value and everything in it; a Map refuses to be changed. */
+function deepFreeze<T>(value: T): T {
+  if (typeof value !== 'object' || value === null || Object.isFrozen(value)) return value;
+  if (value instanceof Map) {
+    const refuse = (): never => {
+      throw new TypeError('this map must not be changed');
+    };
+    Object.assign(value, { set: refuse, delete: refuse, clear: refuse });
+  }
+  if (!(value instanceof Date)) Object.values(value).forEach(deepFreeze);
+  return Object.freeze(value);
+}
+
+describe('undo', () => {
+  const PLACES = [
+    'Inbox',
+    'Inbox/Suppliers',
+    'Junk Email',
+    'Deleted Items',
+    'Sent Items',
+    'Recoverable Items/Deletions',
+  ];
+  const place = fc.constantFrom(...PLACES);
+  const clock: Clock = { now: () => new Date('2025-03-07T09:00:00.000Z') };
+
+  /** Runs an approved remediation to its end, with the runner that the executor uses. */
+  async function run(world: RemediationWorld, tenant: InMemoryTenant, submission: Submission): Promise<void> {
+    const runner = new BatchRunner(world.store, tenant, new MailboxLanes(4), clock, {
+      worker: 'worker-1',
+      copyDeadlineMs: 10_000,
+      maxAttempts: 1,
+      claimMs: CLAIM_MS,
+      batchesInFlight: 1,
+      remediationsInFlight: 1,
+      mailboxConcurrency: 4,
+      flushMs: 1000,
+    });
+    const { approvalId, planId, batches } = submission;
+    const context = { tenant: TENANT, actor: 'kim', correlationId: approvalId, causationId: approvalId };
+    await world.decide(approvalId, { type: 'Start' });
+    const tallies: Tally[] = [];
+    for (let number = 0; number < batches; number += 1) {
+      const tally = await runner.run(planId, number, context, new AbortController().signal);
+      if (tally === undefined) throw new Error(`batch ${String(number)} was not settled`);
+      tallies.push(tally);
+    }
+    await world.decide(approvalId, { type: 'Finish', tally: sumTallies(tallies) });
+    await world.catchUp();
+  }
+
+  /** The copies of some emails, theirs and the senders', each once. */
+  const copiesOf = (emails: readonly SelectedEmail[]): CopyPlace[] => {
+    const all = emails.flatMap(({ networkMessageId, recipientEmailAddress, sender }) => [
+      { tenant: TENANT, networkMessageId, mailbox: recipientEmailAddress, copyKind: 'recipient' as const },
+      { tenant: TENANT, networkMessageId, mailbox: sender, copyKind: 'sender' as const },
+    ]);
+    return [...new Map(all.map((copy) => [JSON.stringify(copy), copy])).values()];
+  };
+
+  const refusalOf = async (work: Promise<unknown>): Promise<string> => {
+    const error = await work.then(
+      () => new Error('expected a refusal'),
+      (thrown: unknown) => thrown,
+    );
+    if (!isClawbackError(error)) throw error;
+    return error.code;
+  };
+
+  it('restores exactly what was moved and nobody moved since; a second one moves nothing; its undo moves all again', async () => {
+    const seen = { restored: 0, leftAlone: 0, nothing: 0 };
+    await fc.assert(
+      fc.asyncProperty(
+        selection,
+        rules,
+        // Where each copy is at first, if it exists; and what its user does with some after the remediation.
+        fc.array(fc.option(place, { freq: 6 }), { minLength: 12, maxLength: 12 }),
+        fc.array(fc.option(place, { freq: 2 }), { minLength: 12, maxLength: 12 }),
+        fc.integer({ min: 1, max: 4 }),
+        async (emails, by, first, later, batchCopies) => {
+          const world = new RemediationWorld();
+          const tenant = new InMemoryTenant();
+          const copies = copiesOf(emails);
+          copies.forEach((copy, index) => {
+            const at = first[index % first.length];
+            if (at !== undefined && at !== null) tenant.put(copy, at);
+          });
+          const foldersOf = (which: readonly CopyPlace[]) => which.map((copy) => tenant.locate(copy));
+          const before = new Map(copies.map((copy) => [copy, tenant.locate(copy)]));
+
+          const submission = await world.submit(emails, by, { batchCopies });
+          await run(world, tenant, submission);
+
+          const after = new Map(copies.map((copy) => [copy, tenant.locate(copy)]));
+          const moved = copies.filter((copy) => after.get(copy) !== before.get(copy));
+          expect(tenant.moves).toBe(moved.length);
+
+          copies.forEach((copy, index) => {
+            const to = later[index % later.length];
+            if (to !== undefined && to !== null && after.get(copy) !== undefined) tenant.put(copy, to);
+          });
+          const untouched = moved.filter((copy) => tenant.locate(copy) === after.get(copy));
+          const others = copies.filter((copy) => !untouched.includes(copy));
+          const othersBefore = foldersOf(others);
+
+          if (moved.length === 0) {
+            expect(await refusalOf(world.undo(submission.approvalId))).toBe('nothingToUndo');
+            seen.nothing += 1;
+            return;
+          }
+          const undo = await world.undo(submission.approvalId);
+          expect(undo.plan.copies).toBe(moved.length);
+          expect(await refusalOf(world.undo(submission.approvalId))).toBe('undoInProgress');
+          await run(world, tenant, undo);
+
+          expect(foldersOf(untouched)).toEqual(untouched.map((copy) => before.get(copy)));
+          expect(foldersOf(others)).toEqual(othersBefore);
+          seen.restored += untouched.length;
+          seen.leftAlone += moved.length - untouched.length;
+
+          const restored = tenant.snapshot();
+          expect(await refusalOf(world.undo(submission.approvalId))).toBe('alreadyUndone');
+          expect(tenant.snapshot()).toEqual(restored);
+
+          if (untouched.length === 0) {
+            expect(await refusalOf(world.undo(undo.approvalId))).toBe('nothingToUndo');
+            return;
+          }
+          const redo = await world.undo(undo.approvalId);
+          await run(world, tenant, redo);
+          expect(foldersOf(untouched)).toEqual(untouched.map((copy) => after.get(copy)));
+          expect(foldersOf(others)).toEqual(othersBefore);
+          await expectConservation(world);
+        },
+      ),
+      { numRuns: 200 },
+    );
+    expect(Object.entries(seen).filter(([, count]) => count === 0)).toEqual([]);
+  });
+});

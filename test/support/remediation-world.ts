@@ -1,0 +1,236 @@
+import { actionLogView, copiesView, copyDocId, historyView } from '#libs/action-center';
+import { START, idFrom, type Position } from '#libs/kernel';
+import type { Projection } from '#libs/read-store';
+import {
+  ActiveRemediations,
+  CopyStates,
+  PlanCounter,
+  RemediationLimits,
+  UndoRemediation,
+  UndoRemediationHandler,
+  batchCodecs,
+  batchDecider,
+  batchStream,
+  batchWriter,
+  batcher,
+  copyKeyOf,
+  decideAndAppend,
+  load,
+  planner,
+  recordSubmission,
+  remediationCodecs,
+  remediationDecider,
+  remediationStream,
+  type BatchCommand,
+  type BatchEvent,
+  type BatchState,
+  type CommandContext,
+  type Decider,
+  type PlanRules,
+  type Remediation,
+  type RemediationCommand,
+  type RemediationEvent,
+  type SelectedEmail,
+  type Submission,
+} from '#libs/remediation';
+import { InMemoryEventStore } from './in-memory-event-store.js';
+
+export const TENANT = 'fabrikam';
+
+/** The documents of a view, folded event by event from the log: what a projector makes, without a store. */
+export class Fold<Doc> {
+  readonly docs = new Map<string, Doc>();
+  private position: Position = START;
+
+  constructor(
+    private readonly store: InMemoryEventStore,
+    private readonly projection: Projection<Doc>,
+  ) {}
+
+  async catchUp(): Promise<void> {
+    for await (const event of this.store.readAll(this.position)) {
+      for (const { id, apply } of this.projection.project(event)) {
+        const doc = apply(this.docs.get(id));
+        if (doc !== undefined) this.docs.set(id, doc);
+      }
+      this.position = event.position;
+    }
+  }
+}
+
+/** Stands between a command and its decider, for instance to look over its shoulder. */
+export type Watch = <State, Command, Event>(
+  decider: Decider<State, Command, Event>,
+) => Decider<State, Command, Event>;
+
+/** The write side and the views over one log in memory, with a clock that moves with every command. */
+export class RemediationWorld {
+  readonly store = new InMemoryEventStore();
+  readonly history = new Fold(this.store, historyView);
+  readonly actionLog = new Fold(this.store, actionLogView);
+  readonly copies = new Fold(this.store, copiesView);
+  /** Approval IDs in the order of their submission. */
+  readonly submitted: string[] = [];
+  now = new Date('2025-03-07T08:00:00.000Z');
+  private commands = 0;
+  private readonly undos: UndoRemediationHandler;
+  private readonly remediation: Decider<Remediation, RemediationCommand, RemediationEvent>;
+  private readonly batch: Decider<BatchState, BatchCommand, BatchEvent>;
+
+  constructor(watch: Watch = (decider) => decider) {
+    this.remediation = watch(remediationDecider);
+    this.batch = watch(batchDecider);
+    this.undos = new UndoRemediationHandler(
+      this.store,
+      new FoldedCopyStates(this.copies),
+      new NothingActive(),
+      new RemediationLimits(100, 1000, 100, 50, 1_000_000),
+    );
+  }
+
+  /** Brings every view to the end of the log. */
+  async catchUp(): Promise<void> {
+    for (const view of [this.history, this.actionLog, this.copies]) await view.catchUp();
+  }
+
+  /** Plans the emails into batches of so many copies, and submits that. */
+  async submit(
+    emails: readonly SelectedEmail[],
+    rules: PlanRules,
+    { approve = true, batchCopies = 3 }: { approve?: boolean; batchCopies?: number } = {},
+  ): Promise<Submission> {
+    const approvalId = `r${this.submitted.length + 1}`;
+    const planId = `plan-${approvalId}`;
+    const context = this.context(approvalId);
+    const plan = planner(rules);
+    const counter = new PlanCounter();
+    const cutter = batcher({ copies: batchCopies, bytes: 100_000 });
+    const writer = batchWriter(this.store, rules.action, { approvalId, planId }, context);
+    let batches = 0;
+    const write = async (batch: ReturnType<typeof cutter.end>): Promise<void> => {
+      if (batch === undefined) return;
+      batches += 1;
+      await writer.write(batch);
+    };
+    for (const copy of [...emails.flatMap((email) => plan.add(email)), ...plan.end()]) {
+      counter.add(copy);
+      await write(cutter.add(copy));
+    }
+    await write(cutter.end());
+    await writer.drain();
+    const submission: Submission = {
+      approvalId,
+      planId,
+      name: `Remediation ${approvalId}`,
+      description: '',
+      severity: 'low',
+      action: rules.action,
+      sendersCopy: rules.sendersCopy,
+      surface: 'threatExplorer',
+      selection: { by: 'emails' },
+      selectionHash: `hash-${approvalId}`,
+      plan: counter.totals(emails.length),
+      tally: counter.startingTally(),
+      batches,
+      requestHash: `request-${approvalId}`,
+    };
+    await recordSubmission(this.store, submission, approve, context);
+    this.submitted.push(approvalId);
+    return submission;
+  }
+
+  /** Submits the undo of everything that a remediation moved. */
+  async undo(approvalId: string): Promise<Submission> {
+    const { tenant, actor, causationId, now } = this.context(approvalId);
+    const context = { tenant, actor, causationId, now };
+    const { submission } = await this.undos.execute(
+      new UndoRemediation(approvalId, { all: true }, undefined, '', context),
+    );
+    this.submitted.push(submission.approvalId);
+    return submission;
+  }
+
+  async decide(approvalId: string, command: RemediationCommand): Promise<void> {
+    const stream = remediationStream(approvalId);
+    await decideAndAppend(
+      this.store,
+      remediationCodecs,
+      this.remediation,
+      stream,
+      command,
+      this.context(approvalId),
+    );
+  }
+
+  async decideBatch(
+    { approvalId, planId }: Submission,
+    number: number,
+    command: BatchCommand,
+  ): Promise<BatchState> {
+    const stream = batchStream(planId, number);
+    const context = this.context(approvalId);
+    return (await decideAndAppend(this.store, batchCodecs, this.batch, stream, command, context)).state;
+  }
+
+  async remediationState(approvalId: string): Promise<Exclude<Remediation, { status: 'none' }>> {
+    const { state } = await load(
+      this.store,
+      remediationCodecs,
+      this.remediation,
+      remediationStream(approvalId),
+    );
+    if (state.status === 'none') throw new Error(`${approvalId} was never submitted`);
+    return state;
+  }
+
+  async batchStates({ planId, batches }: Submission): Promise<Exclude<BatchState, { status: 'none' }>[]> {
+    const states: Exclude<BatchState, { status: 'none' }>[] = [];
+    for (let number = 0; number < batches; number += 1) {
+      const { state } = await load(this.store, batchCodecs, this.batch, batchStream(planId, number));
+      if (state.status === 'none') throw new Error(`batch ${number} of ${planId} was never planned`);
+      states.push(state);
+    }
+    return states;
+  }
+
+  /** The context of the next command, a second later. */
+  private context(correlationId: string): CommandContext {
+    this.commands += 1;
+    this.now = new Date(this.now.getTime() + 1000);
+    const commandId = idFrom('command', String(this.commands));
+    return {
+      tenant: TENANT,
+      actor: 'kim@fabrikam.example',
+      correlationId,
+      causationId: commandId,
+      commandId,
+      now: this.now,
+    };
+  }
+}
+
+/** What the real adapter says, from the folded view. */
+class FoldedCopyStates extends CopyStates {
+  constructor(private readonly copies: RemediationWorld['copies']) {
+    super();
+  }
+
+  ready(): Promise<void> {
+    return this.copies.catchUp();
+  }
+
+  lastMovedBy(tenant: string, copyKeys: readonly string[]): Promise<ReadonlyMap<string, string>> {
+    const docs = copyKeys.flatMap((key) => this.copies.docs.get(copyDocId(tenant, key)) ?? []);
+    return Promise.resolve(
+      new Map(
+        docs.flatMap((doc) => (doc.lastMovedBy === undefined ? [] : [[copyKeyOf(doc), doc.lastMovedBy]])),
+      ),
+    );
+  }
+}
+
+class NothingActive extends ActiveRemediations {
+  active(): Promise<{ remediations: number; emails: number }> {
+    return Promise.resolve({ remediations: 0, emails: 0 });
+  }
+}
