@@ -100,7 +100,9 @@ export class InMemoryEventStore extends EventStore {
   async *subscribe({ after, signal, maxBatch = 500 }: SubscribeOptions): AsyncGenerator<Delivery> {
     let next = Number(after) + 1;
     let toldCaughtUp = false;
-    for (await nextTurn(); !signal.aborted; await nextTurn()) {
+    for (;;) {
+      await nextTurn();
+      if (signal.aborted) return;
       this.checkUp();
       const rows = this.log.rows.slice(next, next + maxBatch);
       if (rows.length === 0 && toldCaughtUp) {

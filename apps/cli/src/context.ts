@@ -95,11 +95,10 @@ export class Context {
     this.requireConsent(yes);
     // As no terminal: Ctrl+C stays a signal, as everywhere else.
     const lines = createInterface({ input: this.io.stdin, output: this.io.stderr, terminal: false });
-    const closed = new Promise<string>((resolve) =>
-      lines.once('close', () => {
-        resolve('');
-      }),
-    );
+    // The end of the input is a no; an answer right before it still counts.
+    const closed = new Promise<string>((resolve) => {
+      lines.once('close', () => setImmediate(resolve, ''));
+    });
     try {
       const answer = lines.question(`${question} [y/N] `, { signal: this.io.signal });
       return /^y(es)?$/i.test((await Promise.race([answer, closed])).trim());

@@ -11,7 +11,7 @@ export interface Progress {
 
 export interface ProgressOptions {
   readonly label: string;
-  /** Undefined when it is not known how much there is; then only plain numbers are shown. */
+  /** Undefined when it is not known how much there is; then only the value is shown. */
   readonly total: number | undefined;
   /** How to write values; plain numbers by default. */
   readonly format?: (value: number) => string;
@@ -20,33 +20,45 @@ export interface ProgressOptions {
 }
 
 export function startProgress(stream: Terminal, options: ProgressOptions): Progress {
-  return stream.isTTY === true && options.total !== undefined
-    ? bar(stream, options, options.total)
-    : plainLines(stream, options);
+  return stream.isTTY === true ? bar(stream, options) : plainLines(stream, options);
 }
 
-function bar(stream: Terminal, { label, format = formatCount }: ProgressOptions, total: number): Progress {
+function bar(stream: Terminal, { label, total, format = formatCount }: ProgressOptions): Progress {
   const single = new cliProgress.SingleBar({
     stream,
-    format: '{label} [{bar}] {percentage} % | {value} of {total} | {eta_formatted}',
+    format:
+      total === undefined
+        ? '{label} {value}'
+        : '{label} [{bar}] {percentage} % | {value} of {total} | {eta_formatted}',
     formatValue: (value, _options, type) =>
       type === 'value' || type === 'total' ? format(value) : String(value),
+    formatTime: timeLeft,
     barsize: 30,
-    gracefulExit: false,
     barCompleteChar: '█',
     barIncompleteChar: '░',
     // Nothing to do at all is done.
     emptyOnZero: false,
+    gracefulExit: false,
   });
-  single.start(total, 0, { label: printable(label).padEnd(12) });
+  single.start(total ?? Number.MAX_SAFE_INTEGER, 0, { label: padded(label) });
   return {
     update(value, next) {
-      single.update(value, next === undefined ? {} : { label: printable(next).padEnd(12) });
+      single.update(value, next === undefined ? {} : { label: padded(next) });
     },
     stop() {
       single.stop();
     },
   };
+}
+
+const padded = (label: string): string => printable(label).padEnd(12);
+
+/** `75` gives `1m 15s`; empty while nobody can know. */
+function timeLeft(seconds: number): string {
+  // Until it knows, the library gives a text.
+  if (!Number.isFinite(seconds)) return '';
+  const whole = Math.round(seconds);
+  return whole < 60 ? `${whole}s` : `${Math.floor(whole / 60)}m ${whole % 60}s`;
 }
 
 const LINE_EVERY_PERCENT = 10;

@@ -4,7 +4,7 @@ import { resolve } from 'node:path';
 import type { ImportReport } from './api.js';
 import type { Client } from './client.js';
 import type { Context } from './context.js';
-import { counted, formatCount, printable } from './output.js';
+import { formatCount, printable } from './output.js';
 
 /**
  * Uploads a file of records and follows the import.
@@ -17,16 +17,22 @@ export async function upload(context: Context, client: Client, file: string): Pr
   const { gzip, bytes } = await sniffed(source);
   const sending = context.progress({ label: 'sending', total: size, format: sizeText });
   let sent = 0;
+  let lineEnds = 0;
+  let last = NEWLINE;
   const counting = async function* (): AsyncGenerator<Uint8Array> {
     for await (const chunk of bytes) {
       yield chunk;
       sent += chunk.length;
+      if (!gzip) lineEnds += lineEndsIn(chunk);
+      last = chunk.at(-1) ?? last;
       sending.update(sent);
     }
     sending.stop();
   };
   try {
-    const importing = new ImportProgress(context);
+    const importing = new ImportProgress(context, () =>
+      gzip ? undefined : lineEnds + (last === NEWLINE ? 0 : 1),
+    );
     for await (const step of client.importEmails(counting(), gzip)) {
       if ('report' in step) {
         importing.stop();
@@ -41,24 +47,31 @@ export async function upload(context: Context, client: Client, file: string): Pr
   }
 }
 
-/** Begins when there is something to tell. How many lines there are is not known before the end. */
+/** Begins when there is something to tell. How many lines there are is known once a plain file is sent. */
 class ImportProgress {
   private shown: ReturnType<Context['progress']> | undefined;
 
-  constructor(private readonly context: Context) {}
+  constructor(
+    private readonly context: Context,
+    private readonly total: () => number | undefined,
+  ) {}
 
   update(lines: number): void {
-    this.shown ??= this.context.progress({
-      label: 'importing',
-      total: undefined,
-      format: (value) => counted(value, 'line', 'lines'),
-    });
+    this.shown ??= this.context.progress({ label: 'lines imported', total: this.total() });
     this.shown.update(lines);
   }
 
   stop(): void {
     this.shown?.stop();
   }
+}
+
+const NEWLINE = 0x0a;
+
+function lineEndsIn(chunk: Uint8Array): number {
+  let ends = 0;
+  for (let at = chunk.indexOf(NEWLINE); at >= 0; at = chunk.indexOf(NEWLINE, at + 1)) ends += 1;
+  return ends;
 }
 
 const sizeText = (bytes: number): string =>

@@ -43,6 +43,8 @@ export class MalformedEvent extends Error {
 /** The codecs of some family of events: writes them, and gives them back typed, validated and in the newest version. */
 export class EventCodecs<E extends DomainEvent> {
   private readonly codecs: ReadonlyMap<string, EventCodec<unknown>>;
+  /** Several views look at the same recorded event: it is validated once. */
+  private readonly decoded = new WeakMap<RecordedEvent, Recorded<E>>();
 
   constructor(table: CodecTable<E>) {
     this.codecs = new Map(Object.entries<EventCodec<unknown>>(table));
@@ -76,6 +78,8 @@ export class EventCodecs<E extends DomainEvent> {
   decode(event: RecordedEvent): Recorded<E> | undefined {
     const codec = this.codecs.get(event.type);
     if (codec === undefined) return undefined;
+    const known = this.decoded.get(event);
+    if (known !== undefined) return known;
     const newest = newestVersion(codec);
     const version = Number(event.metadata.schemaVersion ?? Number.NaN);
     if (!Number.isInteger(version) || version < 1) throw new MalformedEvent(event, 'no valid schemaVersion');
@@ -92,6 +96,8 @@ export class EventCodecs<E extends DomainEvent> {
       const paths = parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.code}`);
       throw new MalformedEvent(event, paths.join('; '), { cause: parsed.error });
     }
-    return { ...event, type: event.type, data: parsed.data } as Recorded<E>;
+    const recorded = { ...event, data: parsed.data } as Recorded<E>;
+    this.decoded.set(event, recorded);
+    return recorded;
   }
 }

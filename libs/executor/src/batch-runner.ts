@@ -139,9 +139,14 @@ export class BatchRunner {
         }
       }),
     );
-    while (!(await endsWithin(moves, this.options.flushMs))) await flush();
-    deadlines.close();
-    await flush();
+    try {
+      while (!(await endsWithin(moves, this.options.flushMs))) await flush();
+      await flush();
+    } finally {
+      // When a flush was refused, too: nothing goes on behind the back of whoever runs the batch next.
+      deadlines.close();
+      await moves;
+    }
     // Not an outcome of any copy: those without one stay pending, and the batch is run again.
     if (fault !== undefined) throw fault.error;
     return state.status === 'settled' ? state.tally : undefined;
@@ -227,7 +232,9 @@ async function endsWithin(work: Promise<unknown>, ms: number): Promise<boolean> 
  */
 class CopyDeadlines {
   private readonly open = new Set<() => void>();
+  private over: boolean;
   private readonly stop = (): void => {
+    this.over = true;
     for (const end of [...this.open]) end();
   };
 
@@ -235,12 +242,13 @@ class CopyDeadlines {
     private readonly ms: number,
     private readonly stopping: AbortSignal,
   ) {
+    this.over = stopping.aborted;
     stopping.addEventListener('abort', this.stop);
   }
 
-  /** What `work` answers; timedOut when the deadline comes first; undefined when the worker stops first. */
+  /** What `work` answers; timedOut when the deadline comes first; undefined when the work is ended first. */
   within(work: (signal: AbortSignal) => Promise<CopyResult>): Promise<CopyResult | undefined> {
-    if (this.stopping.aborted) return Promise.resolve(undefined);
+    if (this.over) return Promise.resolve(undefined);
     return new Promise((resolve, reject) => {
       const controller = new AbortController();
       let ended = false;
@@ -279,7 +287,9 @@ class CopyDeadlines {
     });
   }
 
+  /** Ends what is still open, and begins nothing more. */
   close(): void {
     this.stopping.removeEventListener('abort', this.stop);
+    this.stop();
   }
 }

@@ -169,14 +169,18 @@ export class Executor {
     const { planId, batches } = state.submission;
     const tallies: Tally[] = [];
     const lanes = inFlight(this.options.batchesInFlight);
-    for (let number = 0; number < batches; number += 1) {
-      if (signal.aborted) break;
-      await lanes.add(async () => {
-        const tally = await this.batches.run(planId, number, context, signal);
-        if (tally !== undefined) tallies.push(tally);
-      });
+    try {
+      for (let number = 0; number < batches; number += 1) {
+        if (signal.aborted) break;
+        await lanes.add(async () => {
+          const tally = await this.batches.run(planId, number, context, signal);
+          if (tally !== undefined) tallies.push(tally);
+        });
+      }
+    } finally {
+      // When a batch has failed, too: nothing goes on behind the back of the next run.
+      await lanes.drain();
     }
-    await lanes.drain();
     if (tallies.length < batches) return false;
     await this.decide(approvalId, { type: 'Finish', tally: sumTallies(tallies) }, context);
     return true;

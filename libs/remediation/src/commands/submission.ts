@@ -73,17 +73,19 @@ export async function submittedBefore(
 ): Promise<Submitted | undefined> {
   const { state, position } = await loadRemediation(store, approvalId);
   if (state.status === 'none' || position === undefined) return undefined;
-  if (state.submission.requestHash !== requestHash) {
-    throw new ClawbackError(
-      'conflict',
-      'idempotencyKeyReused',
-      'Idempotency-Key: was used for a different request',
-      {
-        approvalId,
-      },
-    );
-  }
+  checkSameRequest(state.submission, requestHash);
   return { submission: state.submission, approved: state.status !== 'pending', position };
+}
+
+/** @throws {ClawbackError} `idempotencyKeyReused` when the submission was made by a different request. */
+export function checkSameRequest(submission: Submission, requestHash: string): void {
+  if (submission.requestHash === requestHash) return;
+  throw new ClawbackError(
+    'conflict',
+    'idempotencyKeyReused',
+    'Idempotency-Key: was used for a different request',
+    { approvalId: submission.approvalId },
+  );
 }
 
 /** The last append of a submission: from here on the plan counts. */

@@ -21,6 +21,7 @@ import { checkList, planCopies, selectionHasher } from './plan-selection.js';
 import {
   approvalIdFor,
   batchWriter,
+  checkSameRequest,
   loadRemediation,
   recordSubmission,
   submittedBefore,
@@ -101,9 +102,12 @@ export class UndoRemediationHandler implements ICommandHandler<UndoRemediation> 
         'there is no remediation with this approval ID',
       );
     }
-    const { submission } = original.state;
+    const { submission, undoneBy } = original.state;
+    if (undoneBy.includes(undoId)) {
+      return this.submit(await this.begun(approvalId, undoId, requestHash), context);
+    }
     const wanted = wantedCopies(scope, this.limits.byHand);
-    const underWay = await this.underWay(original.state.undoneBy);
+    const underWay = await this.underWay(undoneBy);
     checkUndoPossible(original.state, underWay);
     await this.copies.ready();
 
@@ -120,7 +124,7 @@ export class UndoRemediationHandler implements ICommandHandler<UndoRemediation> 
     }
     const planned = await planCopies(hashed(), (batch) => batches.write(batch));
     await batches.drain();
-    wanted.refuseTheRest(original.state.undoneBy);
+    wanted.refuseTheRest(undoneBy);
     const totals = planned.counter.totals(0);
     const plan = { ...totals, emails: totals.recipientCopies };
     await checkActivity(this.activity, this.limits, context.tenant, plan.emails);
@@ -151,7 +155,34 @@ export class UndoRemediationHandler implements ICommandHandler<UndoRemediation> 
       { ...command, correlationId: approvalId, commandId: idFrom('claimUndo', planId) },
       original.revision,
     );
-    return recordSubmission(this.store, undo, true, command);
+    return this.submit(undo, context);
+  }
+
+  /**
+   * The undo that an earlier request under the same key has claimed; a crash came before its submission.
+   * @throws {ClawbackError} `idempotencyKeyReused` when that was a different request.
+   */
+  private async begun(approvalId: string, undoId: string, requestHash: string): Promise<Submission> {
+    for await (const recorded of this.store.readStream(remediationStream(approvalId))) {
+      const event = remediationCodecs.decode(recorded);
+      if (event?.type !== 'RemediationUndone' || event.data.undo.approvalId !== undoId) continue;
+      checkSameRequest(event.data.undo, requestHash);
+      return event.data.undo;
+    }
+    throw new Error(`${approvalId} does not hold the undo ${undoId}`);
+  }
+
+  private async submit(undo: Submission, context: RequestContext): Promise<Submitted> {
+    const { approvalId, planId, requestHash } = undo;
+    const command = { ...context, correlationId: approvalId, commandId: planId };
+    try {
+      return await recordSubmission(this.store, undo, true, command);
+    } catch (error) {
+      // The executor has seen the claim and was faster.
+      const winner = await submittedBefore(this.store, approvalId, requestHash);
+      if (winner !== undefined) return winner;
+      throw error;
+    }
   }
 
   private async underWay(undos: readonly string[]): Promise<string[]> {

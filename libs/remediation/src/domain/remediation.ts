@@ -199,7 +199,9 @@ const conflict = (code: string, message: string, details: Record<string, unknown
   new ClawbackError('conflict', code, message, details);
 
 const notPending = (status: Status): ClawbackError =>
-  conflict('notPending', `only a pending remediation can be decided; this one is ${status}`, { currentStatus: status });
+  conflict('notPending', `only a pending remediation can be decided; this one is ${status}`, {
+    currentStatus: status,
+  });
 
 const notFound = (): ClawbackError =>
   new ClawbackError('notFound', 'remediationNotFound', 'there is no remediation with this approval ID');

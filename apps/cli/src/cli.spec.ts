@@ -1,0 +1,489 @@
+import { spawnSync } from 'node:child_process';
+import { cp, mkdir, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
+import type { ServerResponse } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { EXIT_CODE_MEANINGS } from './exit-codes.js';
+import { ExitCode, run } from './index.js';
+import { packageRoot, packageVersion } from './package-root.js';
+import {
+  PLAN,
+  countsOf,
+  fakeIo,
+  fakeServer,
+  problem,
+  remediation,
+  sendJson,
+  type FakeServer,
+  type ReceivedRequest,
+} from './testing/fakes.js';
+
+const ID = 'b4ae4ffd-126b-55dc-b19e-e4872f7649d4';
+const SUBMITTED = { approvalId: 'approval-1', status: 'queued', selectionHash: 'hash-1', plan: PLAN };
+
+const open: FakeServer[] = [];
+afterEach(async () => {
+  await Promise.all(open.splice(0).map((server) => server.close()));
+});
+
+let directory: string;
+beforeAll(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'clawback-cli-'));
+});
+afterAll(() => rm(directory, { recursive: true }));
+
+type Routes = Record<string, (request: ReceivedRequest, response: ServerResponse) => void>;
+
+/** Runs a command line against a server that knows these routes. */
+async function cli(argv: readonly string[], routes: Routes = {}, options: Parameters<typeof fakeIo>[0] = {}) {
+  const server = await fakeServer((request, response) => {
+    const answer = routes[`${request.method} ${request.path}`];
+    if (answer === undefined)
+      sendJson(response, 404, problem(404, 'routeNotFound', 'there is no such route'));
+    else answer(request, response);
+  });
+  open.push(server);
+  const env = { CLAWBACK_URL: server.url, CLAWBACK_TOKEN: 'token-1', ...options.env };
+  const io = fakeIo({ cwd: directory, ...options, env });
+  const exitCode = await run(argv, io);
+  const asked = server.requests.map(({ method, path }) => `${method} ${path}`);
+  return { exitCode, out: io.out(), err: io.err(), asked, requests: server.requests };
+}
+
+const json =
+  (body: unknown, status = 200) =>
+  (_request: ReceivedRequest, response: ServerResponse): void => {
+    sendJson(response, status, body);
+  };
+
+describe('the command line', () => {
+  it('explains itself, its exit codes and its version', async () => {
+    const help = await cli(['--help']);
+    expect(help.exitCode).toBe(ExitCode.ok);
+    for (const meaning of Object.values(EXIT_CODE_MEANINGS)) expect(help.out).toContain(meaning);
+    expect((await cli(['--version'])).out).toBe(`${packageVersion()}\n`);
+  });
+
+  it.each([
+    ...[
+      'serve',
+      'token',
+      'demo',
+      'import',
+      'search',
+      'preview',
+      'remediate',
+      'watch',
+      'history',
+      'log',
+      'export',
+    ],
+    ...['status', 'undo', 'approve', 'reject', 'events'],
+  ])('explains %s, with the global options and an example', async (command) => {
+    const { exitCode, out } = await cli([command, '--help']);
+    expect(exitCode).toBe(ExitCode.ok);
+    expect(out).toMatch(/--json/);
+    expect(out).toMatch(/Examples?:\n {2}/);
+  });
+
+  it.each([
+    ['no command', []],
+    ['an unknown command', ['explode']],
+    ['an unknown option', ['status', 'x', '--loud']],
+    ['a missing argument', ['status']],
+    ['a wrong choice', ['token', '--role', 'king']],
+    ['a wrong number', ['serve', '--port', '99999']],
+    ['no name', ['remediate', '--all', '--yes']],
+    ['nobody to ask', ['remediate', '--all', '--name', 'x']],
+    ['no selection', ['preview']],
+    ['a missing file', ['import', 'nowhere.ndjson']],
+    ['a directory', ['import', '.']],
+    ['a wrong address', ['status', 'x', '--url', 'ftp://x']],
+  ])('ends with 2 for %s, without a stack', async (_name, argv) => {
+    const { exitCode, err, asked } = await cli(argv);
+    expect(exitCode).toBe(ExitCode.usage);
+    expect(err).not.toMatch(/^\s+at /m);
+    expect(err).not.toBe('');
+    expect(asked).toEqual([]);
+  });
+
+  it('ends with 6 without a token, and asks no server', async () => {
+    const { exitCode, err, asked } = await cli(['status', 'x'], {}, { env: { CLAWBACK_TOKEN: '' } });
+    expect(exitCode).toBe(ExitCode.notAllowed);
+    expect(err).toMatch(/^clawback: no token: .*\n$/);
+    expect(asked).toEqual([]);
+  });
+
+  it('tells a refusal in a line, its fields under it, and safe for a terminal', async () => {
+    const errors = [{ field: 'name', problem: 'bad \u001b[2J' }];
+    const { exitCode, out, err } = await cli(['status', 'x'], {
+      'GET /v1/remediations/x': json(problem(422, 'overLimit', 'too many\nemails', { errors }), 422),
+    });
+    expect(exitCode).toBe(ExitCode.refused);
+    expect(out).toBe('');
+    expect(err).toBe('clawback: too many\\x0aemails (request request-1)\n  name: bad \\x1b[2J\n');
+  });
+
+  it('tells failures to programs as one document', async () => {
+    const refused = await cli(['status', 'x', '--json']);
+    expect(JSON.parse(refused.out)).toEqual({
+      error: {
+        ...{ code: 'routeNotFound', message: 'there is no such route', exitCode: 5, errors: [] },
+        requestId: 'request-1',
+      },
+    });
+    expect(JSON.parse((await cli(['--json', 'explode'])).out)).toMatchObject({ error: { exitCode: 2 } });
+  });
+
+  it('prefers options to the environment', async () => {
+    const elsewhere = await fakeServer((_request, response) => {
+      sendJson(response, 200, remediation());
+    });
+    open.push(elsewhere);
+    const { exitCode, asked } = await cli(['status', 'x', '--url', elsewhere.url, '--token', 'other']);
+    expect([exitCode, asked]).toEqual([ExitCode.ok, []]);
+    expect(elsewhere.requests[0]?.headers.authorization).toBe('Bearer other');
+  });
+});
+
+describe('import', () => {
+  const importing = (report: object): Routes => ({
+    'POST /v1/emails/import': (_request, response) => {
+      const progress = { lines: 2, accepted: 1, unchanged: 0, rejected: 1 };
+      response.end(`${JSON.stringify({ progress })}\n${JSON.stringify({ report })}\n`);
+    },
+  });
+  const rejections = Array.from({ length: 30 }, (_, index) => ({
+    line: index + 1,
+    reason: 'not\u0007 JSON',
+  }));
+  const REJECTING = { accepted: 1, unchanged: 2, rejected: 30, rejections };
+  const CLEAN = { accepted: 1, unchanged: 2, rejected: 0, rejections: [] };
+
+  it('ends with 0 when every line was taken', async () => {
+    const { exitCode, out } = await cli(['import', '-'], importing(CLEAN), { stdin: '{}\n' });
+    expect(exitCode).toBe(ExitCode.ok);
+    expect(out).toBe('accepted 1, unchanged 2, rejected 0\n');
+  });
+
+  it('ends with 3 and shows the first rejections to people, all to programs', async () => {
+    const people = await cli(['import', '-'], importing(REJECTING), { stdin: '{}\n' });
+    expect(people.exitCode).toBe(ExitCode.linesRejected);
+    expect(people.out.split('\n')).toHaveLength(23);
+    expect(people.out).toContain('  line 20: not\\x07 JSON\n  and 10 more');
+    const programs = await cli(['import', '-', '--json'], importing(REJECTING), { stdin: '{}\n' });
+    expect(programs.exitCode).toBe(ExitCode.linesRejected);
+    expect(JSON.parse(programs.out)).toEqual(REJECTING);
+  });
+
+  it('sends a file as it is, and knows gzip by its bytes', async () => {
+    const plain = '{"a":1}\n'.repeat(50_000);
+    await writeFile(join(directory, 'plain.ndjson'), plain);
+    await writeFile(join(directory, 'packed'), gzipSync(plain));
+    const first = await cli(['import', 'plain.ndjson'], importing(CLEAN));
+    expect(first.requests[0]?.body.toString()).toBe(plain);
+    expect(first.requests[0]?.headers['content-encoding']).toBeUndefined();
+    expect(first.err).toContain('sending: 400.0 kB of 400.0 kB (100 %)');
+    expect(first.err).toContain('lines imported: 2 of 50,000');
+    const second = await cli(['import', 'packed'], importing(CLEAN));
+    expect(second.requests[0]?.body.equals(gzipSync(plain))).toBe(true);
+    expect(second.requests[0]?.headers['content-encoding']).toBe('gzip');
+  });
+
+  it('sends an empty file too, for the server to judge', async () => {
+    const refused = json(problem(400, 'nothingImported', 'body: holds no line'), 400);
+    const { exitCode, asked } = await cli(['import', '-'], { 'POST /v1/emails/import': refused });
+    expect([exitCode, asked]).toEqual([ExitCode.refused, ['POST /v1/emails/import']]);
+  });
+});
+
+describe('remediate', () => {
+  const ROUTES: Routes = {
+    'POST /v1/remediations/preview': json({ selectionHash: 'hash-1', plan: PLAN }),
+    'POST /v1/remediations': json(SUBMITTED, 202),
+  };
+
+  it('previews, submits the same, and prints the approval ID alone', async () => {
+    const argv = ['remediate', '--name', 'Payroll', '--sender', 'a@b.example', '--senders-copy', '--yes'];
+    const { exitCode, out, err, asked, requests } = await cli(argv, ROUTES);
+    expect(exitCode).toBe(ExitCode.ok);
+    expect(out).toBe('approval-1\n');
+    expect(err).toContain('deliveryFailed: 1');
+    expect(asked).toEqual(['POST /v1/remediations/preview', 'POST /v1/remediations']);
+    const [preview, submit] = requests.map(({ body }) => JSON.parse(body.toString()) as unknown);
+    expect(submit).toEqual({
+      ...{ name: 'Payroll', severity: 'medium', action: 'softDelete', surface: 'threatExplorer' },
+      sendersCopy: true,
+      selection: { query: { sender: 'a@b.example' } },
+    });
+    expect(preview).toEqual(submit);
+    expect(requests[1]?.headers['idempotency-key']).toMatch(/^[\da-f-]{36}$/);
+  });
+
+  it('takes emails from a file, and the key that it is given', async () => {
+    await writeFile(join(directory, 'list.csv'), `${ID},sam@fabrikam.example\n`);
+    const argv = [
+      'remediate',
+      '--name',
+      'x',
+      '--emails',
+      'list.csv',
+      '--yes',
+      '--idempotency-key',
+      'k',
+      '--json',
+    ];
+    const { out, requests } = await cli(argv, ROUTES);
+    expect(JSON.parse(out)).toEqual(SUBMITTED);
+    expect(requests[1]?.headers['idempotency-key']).toBe('k');
+    expect(JSON.parse(requests[1]?.body.toString() ?? '')).toMatchObject({
+      selection: { emails: [{ networkMessageId: ID, recipientEmailAddress: 'sam@fabrikam.example' }] },
+    });
+  });
+
+  it.each([
+    ['y\n', ExitCode.ok, 2],
+    ['n\n', ExitCode.interrupted, 1],
+    ['\n', ExitCode.interrupted, 1],
+    ['', ExitCode.interrupted, 1],
+  ])('asks on a terminal: %j ends with %i', async (answer, expected, requests) => {
+    const server = await fakeServer((request, response) =>
+      ROUTES[`${request.method} ${request.path}`]?.(request, response),
+    );
+    open.push(server);
+    const io = fakeIo({ env: { CLAWBACK_URL: server.url, CLAWBACK_TOKEN: 't' }, stdin: answer });
+    const stdin = Object.assign(io.stdin, { isTTY: true });
+    expect(await run(['remediate', '--name', 'x', '--all'], { ...io, stdin })).toBe(expected);
+    expect(io.err()).toContain('softDelete 2 copies? [y/N] ');
+    expect(server.requests).toHaveLength(requests);
+  });
+
+  it('follows to the end with --watch, through an absence of the server', async () => {
+    const entries = [
+      remediation({ status: 'queued', counts: countsOf({ pending: 3 }) }),
+      undefined,
+      remediation({ status: 'inProgress', counts: countsOf({ pending: 1, succeeded: 2 }) }),
+      remediation({ counts: countsOf({ succeeded: 2, timedOut: 1 }) }),
+    ];
+    const routes: Routes = {
+      ...ROUTES,
+      'GET /v1/remediations/approval-1': (_request, response) => {
+        const entry = entries.shift();
+        if (entry === undefined) response.destroy();
+        else sendJson(response, 200, entry);
+      },
+    };
+    const argv = ['remediate', '--name', 'x', '--all', '--yes', '--watch', '--json'];
+    const { exitCode, out, err } = await cli(argv, routes);
+    expect(exitCode).toBe(ExitCode.incomplete);
+    expect(JSON.parse(out)).toMatchObject({ status: 'completed', counts: { timedOut: 1 } });
+    expect(err).toContain('in progress: 2 of 3 (66 %)');
+    expect(err).toContain('completed: 2 copies moved, 1 timed out');
+    expect(entries).toEqual([]);
+  });
+
+  it('says how to be sure when no answer came', async () => {
+    const routes: Routes = { ...ROUTES, 'POST /v1/remediations': (_request, response) => response.destroy() };
+    const argv = ['remediate', '--name', 'x', '--all', '--yes', '--idempotency-key', 'key-7'];
+    const { exitCode, err, asked } = await cli(argv, routes);
+    expect(exitCode).toBe(ExitCode.unavailable);
+    expect(err).toContain('--idempotency-key key-7');
+    expect(asked).toHaveLength(5);
+  });
+});
+
+describe('watch, status and the lists', () => {
+  it.each([
+    [remediation(), ExitCode.ok],
+    [remediation({ counts: countsOf({ succeeded: 1, failed: 1 }) }), ExitCode.incomplete],
+    [remediation({ status: 'failed', counts: countsOf({ failed: 2 }) }), ExitCode.remediationFailed],
+    [remediation({ status: 'rejected', counts: countsOf({ cancelled: 2 }) }), ExitCode.remediationFailed],
+  ])('watch ends by the result %#', async (entry, expected) => {
+    const { exitCode, out } = await cli(['watch', 'x'], { 'GET /v1/remediations/x': json(entry) });
+    expect(exitCode).toBe(expected);
+    expect(out).toContain('submitted = sum of outcomes: OK');
+  });
+
+  it('watch says that it goes on when it is interrupted', async () => {
+    const ending = new AbortController();
+    const routes: Routes = {
+      'GET /v1/remediations/x': (_request, response) => {
+        sendJson(response, 200, remediation({ status: 'inProgress' }));
+        ending.abort();
+      },
+    };
+    const { exitCode, err } = await cli(['watch', 'x'], routes, { signal: ending.signal });
+    expect(exitCode).toBe(ExitCode.interrupted);
+    expect(err).toContain('clawback watch x');
+  });
+
+  it('log shows a page as a table, and every page as lines for programs', async () => {
+    const row = (index: number) => ({
+      ...{ networkMessageId: `m${index}`, mailbox: 'sam@fabrikam.example', isSendersCopy: index === 1 },
+      ...{
+        subject: 'a\u001b[2Jb',
+        outcome: 'succeeded',
+        reason: null,
+        fromFolder: 'Inbox',
+        toFolder: 'Archive',
+      },
+    });
+    const routes: Routes = {
+      'GET /v1/remediations/x/log': ({ query }, response) => {
+        const index = query.cursor === undefined ? 0 : 1;
+        sendJson(response, 200, { items: [row(index)], nextCursor: index === 0 ? 'more' : null });
+      },
+    };
+    const page = await cli(['log', 'x', '--senders-copy', 'true', '--limit', '1'], routes);
+    expect(page.out).toContain("recipient's");
+    expect(page.out).toContain('a\\x1b[2Jb');
+    expect(page.err).toContain('--cursor more');
+    expect(page.requests[0]?.query).toEqual({ isSendersCopy: 'true', limit: '1' });
+    const all = await cli(['log', 'x', '--all', '--json'], routes);
+    expect(all.out).toBe(`${JSON.stringify(row(0))}\n${JSON.stringify(row(1))}\n`);
+    const table = await cli(['log', 'x', '--all'], routes);
+    expect(table.out.trimEnd().split('\n')).toHaveLength(3);
+  });
+
+  it('a list that fails in the middle is followed by no document', async () => {
+    const routes: Routes = {
+      'GET /v1/remediations/x/events': ({ query }, response) => {
+        if (query.cursor === undefined)
+          sendJson(response, 200, { items: [{ type: 'A' }], nextCursor: 'more' });
+        else sendJson(response, 409, problem(409, 'gone', 'gone'));
+      },
+    };
+    const { exitCode, out, err } = await cli(['events', 'x', '--json'], routes);
+    expect([exitCode, out]).toEqual([ExitCode.refused, '{"type":"A"}\n']);
+    expect(err).toContain('clawback: gone');
+  });
+
+  it('search and history give their filters to the server', async () => {
+    const none = json({ items: [], nextCursor: null });
+    const routes: Routes = { 'GET /v1/emails': none, 'GET /v1/remediations': none };
+    const search = await cli(['search', '--cluster', '7', '--start', '2026-11-02'], routes);
+    expect(search.requests[0]?.query).toEqual({
+      clusterId: '7',
+      startTime: '2026-11-02T00:00:00.000Z',
+      limit: '50',
+    });
+    expect([search.out, search.err]).toEqual(['', 'nothing found\n']);
+    const history = await cli(['history', '--status', 'pending', '--name', 'pay', '--json'], routes);
+    expect(history.requests[0]?.query).toEqual({ status: 'pending', name: 'pay', limit: '50' });
+    expect(JSON.parse(history.out)).toEqual({ items: [], nextCursor: null });
+  });
+});
+
+describe('export', () => {
+  const CSV = 'Subject,Mailbox\r\n"two\r\nlines",a\r\nx,b\r\n';
+
+  it('writes a file and counts its rows', async () => {
+    const routes: Routes = { 'GET /v1/remediations/x/export': (_request, response) => response.end(CSV) };
+    const { exitCode, out } = await cli(['export', 'x', '--json'], routes);
+    expect(exitCode).toBe(ExitCode.ok);
+    const file = join(directory, 'clawback-x.csv');
+    expect(JSON.parse(out)).toEqual({ approvalId: 'x', file, rows: 2 });
+    await expect(readFile(file, 'utf8')).resolves.toBe(CSV);
+    expect((await cli(['export', 'x', '--output', '-'], routes)).out).toBe(CSV);
+  });
+
+  it('leaves no half file', async () => {
+    const routes: Routes = {
+      'GET /v1/remediations/y/export': (_request, response) => {
+        response.write(CSV);
+        setImmediate(() => response.destroy());
+      },
+    };
+    const { exitCode } = await cli(['export', 'y'], routes);
+    expect(exitCode).toBe(ExitCode.unavailable);
+    expect((await readdir(directory)).filter((name) => name.includes('-y'))).toEqual([]);
+  });
+});
+
+describe('decisions and undo', () => {
+  it('approve shows the proposal and approves what it showed', async () => {
+    const routes: Routes = {
+      'GET /v1/remediations/x': json(remediation({ status: 'pending' })),
+      'POST /v1/remediations/x/approve': json(remediation(), 202),
+    };
+    const shown = await cli(['approve', 'x'], routes);
+    expect(shown.exitCode).toBe(ExitCode.ok);
+    expect(shown.err).toContain('hash-1');
+    expect(JSON.parse(shown.requests[1]?.body.toString() ?? '')).toEqual({ selectionHash: 'hash-1' });
+    const direct = await cli(['approve', 'x', '--selection-hash', 'h', '--json'], routes);
+    expect(direct.asked).toEqual(['POST /v1/remediations/x/approve']);
+    expect(JSON.parse(direct.out)).toEqual({ approvalId: 'x', selectionHash: 'h' });
+  });
+
+  it('reject gives the reason', async () => {
+    const routes: Routes = { 'POST /v1/remediations/x/reject': json(remediation()) };
+    const { exitCode, requests } = await cli(['reject', 'x', '--reason', 'too many'], routes);
+    expect(exitCode).toBe(ExitCode.ok);
+    expect(JSON.parse(requests[0]?.body.toString() ?? '')).toEqual({ reason: 'too many' });
+  });
+
+  it('undo brings back all, or the emails of a file', async () => {
+    const routes: Routes = {
+      'GET /v1/remediations/x': json(remediation()),
+      'POST /v1/remediations/x/undo': json({ ...SUBMITTED, approvalId: 'undo-1', undoOf: 'x' }, 202),
+    };
+    const all = await cli(['undo', 'x', '--yes'], routes);
+    expect([all.exitCode, all.out]).toEqual([ExitCode.ok, 'undo-1\n']);
+    expect(JSON.parse(all.requests[1]?.body.toString() ?? '')).toEqual({});
+    const some = await cli(['undo', 'x', '--yes', '--emails', '-'], routes, {
+      stdin: `${ID},sam@fabrikam.example`,
+    });
+    expect(JSON.parse(some.requests[1]?.body.toString() ?? '')).toEqual({
+      emails: [{ networkMessageId: ID, recipientEmailAddress: 'sam@fabrikam.example' }],
+    });
+    expect((await cli(['undo', 'x'], routes)).exitCode).toBe(ExitCode.usage);
+  });
+});
+
+describe('fault', () => {
+  it('sets, lists and clears', async () => {
+    const path = '/v1/sandbox/faults/sam%40fabrikam.example';
+    const routes: Routes = {
+      [`PUT ${path}`]: json({ mailbox: 'sam@fabrikam.example', fault: { kind: 'error' } }),
+      [`DELETE ${path}`]: (_request, response) => response.writeHead(204).end(),
+      'GET /v1/sandbox/faults': json({
+        items: [{ mailbox: 'sam@fabrikam.example', fault: { kind: 'slow', delayMs: 5 } }],
+      }),
+    };
+    const set = [
+      'fault',
+      'set',
+      'sam@fabrikam.example',
+      '--kind',
+      'error',
+      '--code',
+      'throttled',
+      '--times',
+      '2',
+    ];
+    const { exitCode, requests } = await cli(set, routes);
+    expect(exitCode).toBe(ExitCode.ok);
+    expect(JSON.parse(requests[0]?.body.toString() ?? '')).toEqual({
+      ...{ kind: 'error', code: 'throttled', times: 2, retryable: false },
+    });
+    expect((await cli(['fault', 'list'], routes)).out).toContain('sam@fabrikam.example  slow   delayMs 5');
+    const cleared = await cli(['fault', 'clear', '--json'], routes);
+    expect(cleared.asked).toEqual(['GET /v1/sandbox/faults', `DELETE ${path}`]);
+    expect(JSON.parse(cleared.out)).toEqual({ cleared: ['sam@fabrikam.example'] });
+  });
+});
+
+describe('the program', () => {
+  it('says in a line that it is not built', async () => {
+    const bin = join(directory, 'apps', 'cli', 'bin');
+    await mkdir(bin, { recursive: true });
+    await cp(join(packageRoot(), 'apps', 'cli', 'bin', 'clawback.mjs'), join(bin, 'clawback.mjs'));
+    const { status, stdout, stderr } = spawnSync(process.execPath, [join(bin, 'clawback.mjs')], {
+      encoding: 'utf8',
+    });
+    expect([status, stdout]).toEqual([70, '']);
+    expect(stderr).toMatch(/^clawback: .*npm run build first\n$/);
+  });
+});

@@ -1,0 +1,615 @@
+import { afterEach, describe, expect, it, jest } from '@jest/globals';
+import { isClawbackError, START } from '#libs/kernel';
+import { MailboxError, type MoveResult } from '#libs/mailbox';
+import {
+  batchCodecs,
+  batchDecider,
+  batchStream,
+  batchWriter,
+  batcher,
+  decideAndAppend,
+  type BatchEvent,
+  type PlannedCopy,
+  type Tally,
+} from '#libs/remediation';
+import { copyOf, messageOf, tallyOf } from '../../../test/support/examples.js';
+import { InMemoryEventStore } from '../../../test/support/in-memory-event-store.js';
+import { InMemoryTenant } from '../../../test/support/in-memory-tenant.js';
+import { ScriptedGateway, gate, hang, type Script } from '../../../test/support/scripted-gateway.js';
+import { TestClock } from '../../../test/support/test-clock.js';
+import { BatchRunner, type ExecutorOptions } from './batch-runner.js';
+import { MailboxLanes } from './mailbox-lanes.js';
+
+const DELETIONS = 'Recoverable Items/Deletions';
+const STREAM = batchStream('p1', 0);
+const CONTEXT = { tenant: 'fabrikam', actor: 'kim', correlationId: 'r1', causationId: 'approval-1' };
+const CLAIM_MS = 60_000;
+
+const options: ExecutorOptions = {
+  worker: 'worker-1',
+  copyDeadlineMs: 30_000,
+  maxAttempts: 3,
+  claimMs: CLAIM_MS,
+  batchesInFlight: 1,
+  remediationsInFlight: 1,
+  mailboxConcurrency: 4,
+  flushMs: 10_000,
+};
+
+const copies = (count: number): PlannedCopy[] =>
+  Array.from({ length: count }, (_, index) => copyOf({ mailbox: `user${index}@fabrikam.example` }));
+
+/** A store with one planned batch. */
+async function storeWith<Store extends InMemoryEventStore>(
+  store: Store,
+  planned: readonly PlannedCopy[],
+): Promise<Store> {
+  const cutter = batcher();
+  for (const copy of planned) cutter.add(copy);
+  const batch = cutter.end();
+  if (batch === undefined) throw new Error('a batch has copies');
+  const context = { ...CONTEXT, commandId: 'plan-1', now: new Date('2025-03-07T07:00:00.000Z') };
+  const writer = batchWriter(store, 'softDelete', { approvalId: 'r1', planId: 'p1' }, context);
+  await writer.write(batch);
+  await writer.drain();
+  return store;
+}
+
+const planned = (...all: PlannedCopy[]): Promise<InMemoryEventStore> =>
+  storeWith(new InMemoryEventStore(), all);
+
+/** A worker: its own lanes, a clock that stands still. */
+function workerOn(
+  store: InMemoryEventStore,
+  gateway: ConstructorParameters<typeof BatchRunner>[1],
+  over: Partial<ExecutorOptions> = {},
+  clock = new TestClock(),
+): { run(signal?: AbortSignal): Promise<Tally | undefined> } {
+  const all = { ...options, ...over };
+  const runner = new BatchRunner(store, gateway, new MailboxLanes(all.mailboxConcurrency), clock, all);
+  return { run: (signal = new AbortController().signal) => runner.run('p1', 0, CONTEXT, signal) };
+}
+
+async function eventsOf(store: InMemoryEventStore): Promise<BatchEvent[]> {
+  const events: BatchEvent[] = [];
+  for await (const recorded of store.readStream(STREAM)) {
+    const event = batchCodecs.decode(recorded);
+    if (event !== undefined) events.push({ type: event.type, data: event.data } as BatchEvent);
+  }
+  return events;
+}
+
+const typesOf = async (store: InMemoryEventStore): Promise<string[]> =>
+  (await eventsOf(store)).map((event) => event.type);
+
+/** Resolves when the batch has an event of this type. */
+async function recorded(store: InMemoryEventStore, type: string): Promise<void> {
+  const { signal } = new AbortController();
+  for await (const { events } of store.subscribe({ after: START, signal })) {
+    if (events.some((event) => event.stream === STREAM && event.type === type)) return;
+  }
+}
+
+const thrownBy = (work: Promise<unknown>): Promise<unknown> =>
+  work.then(
+    (value) => new Error(`expected a rejection, got ${JSON.stringify(value)}`),
+    (error: unknown) => error,
+  );
+
+describe('a batch that is run', () => {
+  it('is claimed before anything is moved, and settled after everything is', async () => {
+    const store = await planned(...copies(2));
+    const typesAtFirstMove: Promise<string[]>[] = [];
+    const gateway = new ScriptedGateway(({ to }) => {
+      typesAtFirstMove.push(typesOf(store));
+      return { kind: 'moved', from: 'Inbox', to };
+    });
+
+    const tally = await workerOn(store, gateway).run();
+
+    expect(tally).toEqual(tallyOf({ recipient: { succeeded: 2 } }));
+    expect(await typesAtFirstMove[0]).toEqual(['BatchPlanned', 'BatchAttemptStarted']);
+    expect(await typesOf(store)).toEqual([
+      'BatchPlanned',
+      'BatchAttemptStarted',
+      'RecipientCopySoftDeleted',
+      'RecipientCopySoftDeleted',
+      'BatchSettled',
+    ]);
+  });
+
+  it('asks the gateway for what the plan says, under a name of its own for each copy', async () => {
+    const message = messageOf({ networkMessageId: 'm2' });
+    const store = await planned(
+      copyOf(),
+      copyOf({
+        message,
+        kind: 'sender',
+        mailbox: 'kim@fabrikam.example',
+        to: 'Sent Items',
+        onlyFrom: DELETIONS,
+      }),
+    );
+    const gateway = new ScriptedGateway();
+
+    await workerOn(store, gateway).run();
+
+    expect(gateway.requests).toEqual([
+      {
+        operationId: 'p1/0/0',
+        tenant: 'fabrikam',
+        mailbox: 'lee@fabrikam.example',
+        networkMessageId: 'm1',
+        internetMessageId: '<m1@fabrikam.example>',
+        copyKind: 'recipient',
+        to: DELETIONS,
+      },
+      {
+        operationId: 'p1/0/1',
+        tenant: 'fabrikam',
+        mailbox: 'kim@fabrikam.example',
+        networkMessageId: 'm2',
+        internetMessageId: '<m2@fabrikam.example>',
+        copyKind: 'sender',
+        to: 'Sent Items',
+        onlyFrom: DELETIONS,
+      },
+    ]);
+  });
+
+  it('says who did it, for whom, when and why', async () => {
+    const store = await planned(copyOf());
+    await workerOn(store, new ScriptedGateway()).run();
+
+    for await (const event of store.readStream(STREAM, { from: 1n })) {
+      expect(event.metadata).toMatchObject({ ...CONTEXT, occurredAt: '2025-03-07T08:00:00.000Z' });
+    }
+  });
+
+  const answers: [MoveResult, BatchEvent['type'], object, Parameters<typeof tallyOf>[0]['recipient']][] = [
+    [
+      { kind: 'moved', from: 'Inbox', to: DELETIONS },
+      'RecipientCopySoftDeleted',
+      { from: 'Inbox', to: DELETIONS },
+      { succeeded: 1 },
+    ],
+    [
+      { kind: 'alreadyInDestination', folder: DELETIONS },
+      'CopyAlreadyInDestination',
+      { folder: DELETIONS },
+      { alreadyInDestination: 1 },
+    ],
+    [{ kind: 'notFound' }, 'CopyNotFound', {}, { notFound: 1 }],
+    [{ kind: 'mailboxNotFound' }, 'CopyNotRemediable', { reason: 'mailboxNotFound' }, { nonRemediable: 1 }],
+    [
+      { kind: 'movedSince', folder: 'Junk Email' },
+      'CopyNotRemediable',
+      { reason: 'movedSince' },
+      { nonRemediable: 1 },
+    ],
+  ];
+  it.each(answers)('records what the mailbox answered: %j', async (answer, type, data, counts) => {
+    const store = await planned(copyOf());
+    const tally = await workerOn(store, new ScriptedGateway(() => answer)).run();
+
+    expect((await eventsOf(store))[2]).toMatchObject({ type, data });
+    expect(tally).toEqual(tallyOf({ recipient: counts ?? {} }));
+  });
+
+  it('leaves alone what the plan calls not remediable', async () => {
+    const store = await planned(copyOf({ notRemediable: 'deliveryFailed' }), ...copies(1));
+    const gateway = new ScriptedGateway();
+
+    const tally = await workerOn(store, gateway).run();
+
+    expect(tally).toEqual(tallyOf({ recipient: { succeeded: 1, nonRemediable: 1 } }));
+    expect(gateway.requests.map((request) => request.mailbox)).toEqual(['user0@fabrikam.example']);
+  });
+
+  it('settles without a call when nothing in it can be remediated', async () => {
+    const store = await planned(copyOf({ notRemediable: 'deliveryFailed' }));
+    const gateway = new ScriptedGateway();
+
+    expect(await workerOn(store, gateway).run()).toEqual(tallyOf({ recipient: { nonRemediable: 1 } }));
+    expect(await typesOf(store)).toEqual(['BatchPlanned', 'BatchAttemptStarted', 'BatchSettled']);
+    expect(gateway.requests).toEqual([]);
+  });
+
+  it('that is settled answers its tally again, and nothing is moved or recorded', async () => {
+    const store = await planned(...copies(2));
+    const first = await workerOn(store, new ScriptedGateway()).run();
+    const before = await store.head();
+
+    const gateway = new ScriptedGateway();
+    expect(await workerOn(store, gateway, { worker: 'worker-2' }).run()).toEqual(first);
+    expect(gateway.requests).toEqual([]);
+    expect(await store.head()).toBe(before);
+  });
+
+  it('that was never planned is a defect', async () => {
+    const worker = workerOn(new InMemoryEventStore(), new ScriptedGateway());
+    expect(String(await thrownBy(worker.run()))).toContain('never planned');
+  });
+
+  it('shows its progress: outcomes are recorded while other copies are under way', async () => {
+    const store = await planned(...copies(2));
+    const slow = gate();
+    const gateway = new ScriptedGateway(async ({ mailbox, to }) => {
+      if (mailbox.startsWith('user1')) await slow.opened;
+      return { kind: 'moved', from: 'Inbox', to };
+    });
+
+    const running = workerOn(store, gateway, { flushMs: 1 }).run();
+    await recorded(store, 'RecipientCopySoftDeleted');
+    slow.open();
+
+    expect(await running).toEqual(tallyOf({ recipient: { succeeded: 2 } }));
+    expect(await typesOf(store)).toHaveLength(5);
+  });
+});
+
+describe('a mailbox with a fault', () => {
+  afterEach(() => {
+    jest.useRealTimers();
+  });
+
+  const throttled = () => new MailboxError('ApplicationThrottled', 'slow down', true, 1);
+  /** Fails so often, then moves. */
+  const failing = (times: number, error: () => Error): Script => {
+    let left = times;
+    return ({ to }) => {
+      left -= 1;
+      if (left >= 0) throw error();
+      return { kind: 'moved', from: 'Inbox', to };
+    };
+  };
+
+  it('is asked again as long as the fault may pass', async () => {
+    const store = await planned(copyOf());
+    const gateway = new ScriptedGateway(failing(2, throttled));
+
+    expect(await workerOn(store, gateway).run()).toEqual(tallyOf({ recipient: { succeeded: 1 } }));
+    expect(gateway.requests.map((request) => request.operationId)).toEqual(['p1/0/0', 'p1/0/0', 'p1/0/0']);
+  });
+
+  it('is given up after so many attempts, with its own code in the log', async () => {
+    const store = await planned(copyOf());
+    const gateway = new ScriptedGateway(failing(3, throttled));
+
+    expect(await workerOn(store, gateway).run()).toEqual(tallyOf({ recipient: { failed: 1 } }));
+    expect(gateway.requests).toHaveLength(3);
+    expect((await eventsOf(store))[2]).toMatchObject({
+      type: 'CopyRemediationFailed',
+      data: { reason: 'mailboxError', detail: 'ApplicationThrottled' },
+    });
+  });
+
+  it('is not asked again when the fault will not pass', async () => {
+    const store = await planned(copyOf());
+    const gateway = new ScriptedGateway(failing(9, () => new MailboxError('ErrorAccessDenied', 'no', false)));
+
+    expect(await workerOn(store, gateway).run()).toEqual(tallyOf({ recipient: { failed: 1 } }));
+    expect(gateway.requests).toHaveLength(1);
+    expect((await eventsOf(store))[2]).toMatchObject({ data: { detail: 'ErrorAccessDenied' } });
+  });
+
+  it('is left in peace for as long as it asks', async () => {
+    jest.useFakeTimers();
+    const store = await planned(copyOf());
+    const gateway = new ScriptedGateway(
+      failing(1, () => new MailboxError('TooManyRequests', 'slow down', true, 7_000)),
+    );
+    const running = workerOn(store, gateway).run();
+
+    await jest.advanceTimersByTimeAsync(6_999);
+    expect(gateway.requests).toHaveLength(1);
+    await jest.advanceTimersByTimeAsync(1);
+    expect(gateway.requests).toHaveLength(2);
+    expect(await running).toEqual(tallyOf({ recipient: { succeeded: 1 } }));
+  });
+
+  it('is left in peace for longer each time when it does not say how long', async () => {
+    jest.useFakeTimers();
+    const store = await planned(copyOf());
+    const times: number[] = [];
+    const gateway = new ScriptedGateway(() => {
+      times.push(Date.now());
+      throw new MailboxError('Busy', 'busy', true);
+    });
+    const running = workerOn(store, gateway, { maxAttempts: 4 }).run();
+
+    await jest.advanceTimersByTimeAsync(10_000);
+
+    expect(await running).toEqual(tallyOf({ recipient: { failed: 1 } }));
+    const waits = times.slice(1).map((time, index) => time - (times[index] ?? 0));
+    expect(waits).toEqual([200, 400, 800]);
+  });
+
+  it('does not keep a copy beyond its deadline, all attempts together', async () => {
+    jest.useFakeTimers();
+    const store = await planned(copyOf());
+    const gateway = new ScriptedGateway(() => {
+      throw new MailboxError('Busy', 'busy', true, 10_000);
+    });
+    const running = workerOn(store, gateway, { maxAttempts: 100 }).run();
+
+    await jest.advanceTimersByTimeAsync(30_000);
+
+    expect(await running).toEqual(tallyOf({ recipient: { timedOut: 1 } }));
+  });
+
+  const hanging: [string, Script][] = [
+    ['heeds its signal', hang],
+    ['does not heed its signal', () => new Promise<MoveResult>(() => undefined)],
+  ];
+  it.each(hanging)(
+    'times out when it does not answer and %s; the other copies are not held up',
+    async (_title, script) => {
+      const store = await planned(...copies(3));
+      const signals: AbortSignal[] = [];
+      const gateway = new ScriptedGateway((request, signal) => {
+        if (!request.mailbox.startsWith('user1')) return { kind: 'moved', from: 'Inbox', to: request.to };
+        signals.push(signal);
+        return script(request, signal);
+      });
+
+      const tally = await workerOn(store, gateway, { copyDeadlineMs: 20 }).run();
+
+      expect(tally).toEqual(tallyOf({ recipient: { succeeded: 2, timedOut: 1 } }));
+      expect(signals.map((signal) => signal.aborted)).toEqual([true]);
+      const timedOut = (await eventsOf(store)).filter((event) => event.type === 'CopyRemediationTimedOut');
+      expect(timedOut).toMatchObject([{ data: { mailbox: 'user1@fabrikam.example' } }]);
+    },
+  );
+
+  it('times out by itself alone: a later copy of the same mailbox has a deadline of its own', async () => {
+    const store = await planned(
+      copyOf({ message: messageOf({ networkMessageId: 'm1' }) }),
+      copyOf({ message: messageOf({ networkMessageId: 'm2' }) }),
+    );
+    const gateway = new ScriptedGateway((request, signal) =>
+      request.networkMessageId === 'm1'
+        ? hang(request, signal)
+        : { kind: 'moved', from: 'Inbox', to: request.to },
+    );
+
+    const tally = await workerOn(store, gateway, { copyDeadlineMs: 20, mailboxConcurrency: 1 }).run();
+
+    expect(tally).toEqual(tallyOf({ recipient: { timedOut: 1, succeeded: 1 } }));
+  });
+});
+
+describe('a gateway with a defect', () => {
+  it('is no outcome of a copy: the run fails, other results are kept, and the next run finishes', async () => {
+    const store = await planned(...copies(3));
+    const defect = new TypeError('cannot read properties of undefined');
+    const gateway = new ScriptedGateway(({ mailbox, to }) => {
+      if (mailbox.startsWith('user1')) throw defect;
+      return { kind: 'moved', from: 'Inbox', to };
+    });
+
+    expect(await thrownBy(workerOn(store, gateway).run())).toBe(defect);
+    const kept = (await eventsOf(store)).filter((event) => event.type === 'RecipientCopySoftDeleted');
+    expect(kept.map((event) => event.data.mailbox)).toEqual([
+      'user0@fabrikam.example',
+      'user2@fabrikam.example',
+    ]);
+    expect(await typesOf(store)).toHaveLength(4);
+
+    const mended = new ScriptedGateway();
+    const tally = await workerOn(store, mended, {}, later(1)).run();
+    expect(tally).toEqual(tallyOf({ recipient: { succeeded: 3 } }));
+    expect(mended.requests.map((request) => request.operationId)).toEqual(['p1/0/1']);
+  });
+});
+
+/** A clock so many milliseconds later. */
+function later(ms: number): TestClock {
+  const clock = new TestClock();
+  clock.advance(ms);
+  return clock;
+}
+
+describe('several workers', () => {
+  const claimedBy = async (store: InMemoryEventStore, worker: string): Promise<void> => {
+    const now = new TestClock().now();
+    const deadline = new Date(now.getTime() + CLAIM_MS);
+    await decideAndAppend(
+      store,
+      batchCodecs,
+      batchDecider,
+      STREAM,
+      { type: 'StartAttempt', worker, now, deadline },
+      { ...CONTEXT, commandId: `claim-${worker}`, now },
+    );
+  };
+
+  it('leave a batch to the one that has claimed it', async () => {
+    const store = await planned(...copies(2));
+    await claimedBy(store, 'worker-2');
+    const before = await store.head();
+    const gateway = new ScriptedGateway();
+
+    expect(await workerOn(store, gateway, {}, later(CLAIM_MS - 1)).run()).toBeUndefined();
+    expect(gateway.requests).toEqual([]);
+    expect(await store.head()).toBe(before);
+  });
+
+  it('take over a batch whose claim has lapsed', async () => {
+    const store = await planned(...copies(2));
+    await claimedBy(store, 'worker-2');
+
+    const tally = await workerOn(store, new ScriptedGateway(), {}, later(CLAIM_MS)).run();
+
+    expect(tally).toEqual(tallyOf({ recipient: { succeeded: 2 } }));
+    expect((await eventsOf(store))[2]).toMatchObject({ data: { attempt: 2, worker: 'worker-1' } });
+  });
+
+  it('take up a batch of their own at once, as after a restart', async () => {
+    const store = await planned(...copies(2));
+    await claimedBy(store, 'worker-1');
+    expect(await workerOn(store, new ScriptedGateway(), {}, later(1)).run()).toEqual(
+      tallyOf({ recipient: { succeeded: 2 } }),
+    );
+  });
+
+  it('that begin together: one wins, the others have nothing to do, and each copy is asked for once', async () => {
+    const store = await planned(...copies(5));
+    const gateway = new ScriptedGateway();
+
+    const workers = ['worker-1', 'worker-2', 'worker-3'].map((worker) =>
+      workerOn(store, gateway, { worker }),
+    );
+    const tallies = await Promise.all(workers.map((worker) => worker.run()));
+
+    const winners = tallies.filter((tally) => tally !== undefined);
+    expect(winners).toEqual([tallyOf({ recipient: { succeeded: 5 } })]);
+    expect(new Set(gateway.requests.map((request) => request.operationId)).size).toBe(5);
+    expect(gateway.requests).toHaveLength(5);
+  });
+
+  it('that lose their claim stop: nothing is recorded and nothing more is moved', async () => {
+    // One call at a time to each mailbox: the last copy waits behind the first one.
+    const store = await planned(
+      copyOf({ mailbox: 'ann@fabrikam.example' }),
+      copyOf({ mailbox: 'kim@fabrikam.example' }),
+      copyOf({ mailbox: 'ann@fabrikam.example', message: messageOf({ networkMessageId: 'm2' }) }),
+    );
+    const gates = { ann: gate(), kim: gate() };
+    const signals: AbortSignal[] = [];
+    const gateway = new ScriptedGateway(async ({ mailbox, to }, signal) => {
+      signals.push(signal);
+      await (mailbox.startsWith('ann') ? gates.ann : gates.kim).opened;
+      return { kind: 'moved', from: 'Inbox', to };
+    });
+    const loser = workerOn(store, gateway, { mailboxConcurrency: 1, flushMs: 1 }).run();
+    await recorded(store, 'BatchAttemptStarted');
+
+    const winner = workerOn(store, new ScriptedGateway(), { worker: 'worker-2' }, later(CLAIM_MS));
+    expect(await winner.run()).toEqual(tallyOf({ recipient: { succeeded: 3 } }));
+    const head = await store.head();
+    gates.kim.open();
+
+    expect(await loser).toBeUndefined();
+    expect(signals.map((signal) => signal.aborted)).toEqual([true, false]);
+    gates.ann.open();
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(gateway.requests.map((request) => request.operationId)).toEqual(['p1/0/0', 'p1/0/1']);
+    expect(await store.head()).toBe(head);
+  });
+});
+
+describe('a worker that stops in the middle', () => {
+  /** The mailboxes, and a gateway to them that the test can hold up. */
+  function tenantOf(all: readonly PlannedCopy[]): InMemoryTenant {
+    const tenant = new InMemoryTenant();
+    for (const { message, kind, mailbox } of all) {
+      tenant.put(
+        { tenant: 'fabrikam', mailbox, networkMessageId: message.networkMessageId, copyKind: kind },
+        'Inbox',
+      );
+    }
+    return tenant;
+  }
+
+  it.each([0, 1, 3, 5])(
+    'after %d answers goes on where it was, and every copy is moved once',
+    async (answered) => {
+      const all = copies(5);
+      const store = await planned(...all);
+      const tenant = tenantOf(all);
+      const stop = new AbortController();
+      let calls = 0;
+      const gateway = new ScriptedGateway(async (request, signal) => {
+        calls += 1;
+        // The move takes place, and its answer is lost in the stop.
+        const result = await tenant.move(request, signal);
+        if (calls > answered) {
+          stop.abort();
+          return hang(request, signal);
+        }
+        return result;
+      });
+
+      const first = await workerOn(store, gateway, { mailboxConcurrency: 1 }).run(stop.signal);
+      expect(first).toEqual(answered === 5 ? tallyOf({ recipient: { succeeded: 5 } }) : undefined);
+
+      const again = new ScriptedGateway((request, signal) => tenant.move(request, signal));
+      const tally = await workerOn(store, again, {}, later(1)).run();
+
+      expect(tally).toEqual(tallyOf({ recipient: { succeeded: 5 } }));
+      expect(tenant.moves).toBe(5);
+      const moved = (await eventsOf(store)).filter((event) => event.type === 'RecipientCopySoftDeleted');
+      expect(moved.map((event) => event.data.target).sort()).toEqual([0, 1, 2, 3, 4]);
+    },
+  );
+
+  it('before it begins claims the batch and moves nothing', async () => {
+    const store = await planned(...copies(2));
+    const gateway = new ScriptedGateway();
+    expect(await workerOn(store, gateway).run(AbortSignal.abort())).toBeUndefined();
+    expect(gateway.requests).toEqual([]);
+  });
+
+  /** Writes, and then cannot say so. */
+  class LosesAnswers extends InMemoryEventStore {
+    lose = false;
+
+    override async append(...args: Parameters<InMemoryEventStore['append']>) {
+      const result = await super.append(...args);
+      if (this.lose) {
+        this.lose = false;
+        this.goDown();
+        await this.head();
+      }
+      return result;
+    }
+  }
+
+  it.each(['written', 'not written'])('because its log is down goes on later: outcomes %s', async (what) => {
+    const all = copies(3);
+    const store = await storeWith(new LosesAnswers(), all);
+    const tenant = tenantOf(all);
+    const gateway = new ScriptedGateway(async (request, signal) => {
+      if (what === 'written') store.lose = true;
+      else store.goDown();
+      return tenant.move(request, signal);
+    });
+
+    const error = await thrownBy(workerOn(store, gateway).run());
+    expect(isClawbackError(error) && error.kind).toBe('unavailable');
+    store.comeBack();
+    store.lose = false;
+    const direct = new ScriptedGateway((request, signal) => tenant.move(request, signal));
+    const tally = await workerOn(store, direct, {}, later(1)).run();
+
+    expect(tally).toEqual(tallyOf({ recipient: { succeeded: 3 } }));
+    expect(tenant.moves).toBe(3);
+    const moved = (await eventsOf(store)).filter((event) => event.type === 'RecipientCopySoftDeleted');
+    expect(moved.map((event) => event.data.target).sort()).toEqual([0, 1, 2]);
+  });
+});
+
+describe('the calls to one mailbox', () => {
+  it.each([1, 3, 4])('are at most %d at once, and mailboxes do not wait for each other', async (limit) => {
+    const mailboxes = ['ann', 'kim', 'lee'].map((name) => `${name}@fabrikam.example`);
+    const all = mailboxes.flatMap((mailbox) =>
+      Array.from({ length: 9 }, (_, index) =>
+        copyOf({ mailbox, message: messageOf({ networkMessageId: `m${index}` }) }),
+      ),
+    );
+    const store = await planned(...all);
+    const gateway = new ScriptedGateway(async ({ to }) => {
+      await new Promise((resolve) => setImmediate(resolve));
+      return { kind: 'moved', from: 'Inbox', to };
+    });
+
+    await workerOn(store, gateway, { mailboxConcurrency: limit }).run();
+
+    expect(gateway.requests).toHaveLength(27);
+    expect(Object.fromEntries(gateway.mostAtOnce)).toEqual({
+      '': 3 * limit,
+      ...Object.fromEntries(mailboxes.map((mailbox) => [mailbox, limit])),
+    });
+  });
+});
