@@ -90,8 +90,7 @@ export class EventCodecs<E extends DomainEvent> {
       );
     }
     const steps = (codec.upcasters ?? []).slice(version - 1);
-    const data = steps.reduce<unknown>((older, upcast) => upcast(older), event.data);
-    const parsed = codec.schema.safeParse(data);
+    const parsed = codec.schema.safeParse(this.upcast(event, steps));
     if (!parsed.success) {
       const paths = parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.code}`);
       throw new MalformedEvent(event, paths.join('; '), { cause: parsed.error });
@@ -99,5 +98,13 @@ export class EventCodecs<E extends DomainEvent> {
     const recorded = { ...event, data: parsed.data } as Recorded<E>;
     this.decoded.set(event, recorded);
     return recorded;
+  }
+
+  private upcast(event: RecordedEvent, steps: readonly ((data: unknown) => unknown)[]): unknown {
+    try {
+      return steps.reduce<unknown>((older, upcast) => upcast(older), event.data);
+    } catch (error) {
+      throw new MalformedEvent(event, 'an older version does not fit its own shape', { cause: error });
+    }
   }
 }

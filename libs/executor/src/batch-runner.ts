@@ -1,5 +1,5 @@
 import { isWrongExpectedRevision, type EventStore } from '#libs/event-store';
-import { idFrom, pause, type Clock } from '#libs/kernel';
+import { idFrom, newId, pause, type Clock } from '#libs/kernel';
 import { isMailboxError, type MailboxGateway, type MoveRequest, type MoveResult } from '#libs/mailbox';
 import {
   batchCodecs,
@@ -184,10 +184,8 @@ export class BatchRunner {
     step: string,
     now: Date,
   ): CommandContext {
-    // A claim is made anew at each try; what is recorded after it hangs on the revision it follows.
-    const commandId =
-      step === 'claim' ? idFrom(stream, step, this.options.worker, now.toISOString()) : idFrom(stream, step);
-    return { ...context, commandId, now };
+    // A claim is a new one at each try; what is recorded after it hangs on the revision it follows.
+    return { ...context, commandId: step === 'claim' ? newId() : idFrom(stream, step), now };
   }
 }
 
