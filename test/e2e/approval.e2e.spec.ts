@@ -6,6 +6,7 @@ import {
   emailRow,
   expectProblem,
   request,
+  until,
   type EntryBody,
   type SubmittedBody,
   type TestTenant,
@@ -176,14 +177,20 @@ describe('the limits on active remediations', () => {
     await tenant.import([1, 2, 3, 4].map((message) => emailRow({ message, direction: 'Inbound' })));
     await tenant.fault('lee@fabrikam.example', { kind: 'hang' });
     const { approvalId } = await tenant.submit(request());
+    await until(
+      () => tenant.events(approvalId),
+      (events) => events.some(({ type }) => type === 'BatchAttemptStarted'),
+    );
     return { tenant, active: await tenant.entry(approvalId) };
   };
 
-  it('refuse one more, with the number and the limit, however it would begin', async () => {
+  it('refuse one more, with the number and the limit', async () => {
     const { tenant, active } = await hanging();
+    const head = await server.head();
     const answer = await tenant.as('approver').post('/v1/remediations', request());
     expectProblem(answer, 422, 'activeRemediationsOverLimit', /1 .*limit is 1/);
     expect(answer.body).toMatchObject({ actual: 1, limit: 1 });
+    expect(await server.head()).toBe(head);
     expect(await tenant.history()).toMatchObject([{ approvalId: active.approvalId }]);
   });
 

@@ -177,6 +177,12 @@ describe.each(['/v1/remediations', '/v1/remediations/preview'])('POST %s', (path
     ],
     ['a list as the body', [request()], ''],
     ['null as the body', 'null', ''],
+    ['null as description', request({ description: null }), 'description'],
+    ['null as emails', selecting({ emails: null, query: {} }), 'selection.emails'],
+    ['null as query', selecting({ emails: [emailRef(3)], query: null }), 'selection.query'],
+    ['null as excluding', selecting({ query: {}, excluding: null }), 'selection.excluding'],
+    ['null as a filter', selecting({ query: { sender: null } }), 'selection.query.sender'],
+    ['null as a time', selecting({ query: { startTime: null } }), 'selection.query.startTime'],
     ['a NUL in a name', request({ name: 'a\0b' }), 'name'],
     ['half a character in a name', request({ name: 'a\ud800b' }), 'name'],
     ['a NUL in a filter', selecting({ query: { subject: 'a\0b' } }), 'selection.query.subject'],
@@ -506,6 +512,15 @@ describe('a path', () => {
     expectProblem(await refused(() => tenant.as('admin').send({ method, path })), status, code);
   });
 
+  it.each(['%00', 'x'.repeat(321)])('to a fault of no possible mailbox is refused (%#)', async (mailbox) => {
+    const api = tenant.as('admin');
+    const path = `/v1/sandbox/faults/${mailbox}`;
+    const put = await refused(() => api.put(path, { kind: 'missingMailbox' }));
+    for (const answer of [put, await refused(() => api.delete(path))]) {
+      expectProblem(answer, 400, 'invalidInput', 'mailbox: ');
+    }
+  });
+
   it('that is endless gives a 4xx', async () => {
     for (const path of [`/v1/remediations/${'x'.repeat(5000)}`, `/v1/emails?subject=${'x'.repeat(5000)}`]) {
       const answer = await refused(() => tenant.as('admin').get(path));
@@ -624,9 +639,9 @@ describe('an import', () => {
 
 describe('a token', () => {
   const claims = { tid: 'tenant-1', roles: ['admin'] };
-  const jwt = (over: Record<string, unknown> = {}): SignJWT =>
+  const jwt = (over: Record<string, unknown> = {}, alg = 'EdDSA'): SignJWT =>
     new SignJWT({ ...claims, ...over })
-      .setProtectedHeader({ alg: 'EdDSA', typ: 'JWT' })
+      .setProtectedHeader({ alg, typ: 'JWT' })
       .setIssuer('clawback-local')
       .setAudience('clawback')
       .setSubject('eve@evil.example')
@@ -671,18 +686,12 @@ describe('a token', () => {
     ],
     [
       'signed with a secret',
-      () =>
-        jwt()
-          .setProtectedHeader({ alg: 'HS256' })
-          .sign(new TextEncoder().encode('0123456789abcdef0123456789abcdef')),
+      () => jwt({}, 'HS256').sign(new TextEncoder().encode('0123456789abcdef0123456789abcdef')),
       'tokenForeign',
     ],
     [
       'signed with another algorithm',
-      async () =>
-        jwt()
-          .setProtectedHeader({ alg: 'ES256' })
-          .sign((await generateKeyPair('ES256')).privateKey),
+      async () => jwt({}, 'ES256').sign((await generateKeyPair('ES256')).privateKey),
       'tokenForeign',
     ],
     [

@@ -41,6 +41,7 @@ afterAll(async () => {
 /** Message 1 to Lee's Inbox and Max's Junk Email, message 2 to Lee's Deleted Items; soft deleted with Kim's copies. */
 let tenant: TestTenant;
 let first: EntryBody;
+let headBefore: bigint;
 beforeEach(async () => {
   tenant = server.tenant();
   await tenant.import([
@@ -49,6 +50,7 @@ beforeEach(async () => {
     emailRow({ message: 2, to: LEE, location: 'Deleted items' }),
   ]);
   first = await tenant.run(request());
+  headBefore = await server.head();
 });
 
 const undo = (body: object = {}, approvalId = first.approvalId): Promise<Answer> =>
@@ -71,9 +73,10 @@ const AT_FIRST = {
   kim2: Folders.sentItems,
 };
 
-/** It was refused like this, and moved nothing and recorded no undo. */
+/** It was refused like this, and recorded nothing and moved nothing. */
 async function expectRefused(answer: Answer, status: number, code: string, says?: string): Promise<void> {
   expectProblem(answer, status, code, says);
+  expect(await server.head()).toBe(headBefore);
   expect(places()).toEqual(DELETED);
   expect(await tenant.history()).toEqual([first]);
 }

@@ -11,7 +11,11 @@ export interface Ending {
 
 /** Compiles the present sources, so that the processes run what the checkout holds. */
 export async function buildProject(): Promise<void> {
-  await promisify(execFile)('npm', ['run', '--silent', 'build'], { cwd: PROJECT_ROOT });
+  try {
+    await promisify(execFile)('npm', ['run', '--silent', 'build'], { cwd: PROJECT_ROOT });
+  } catch (error) {
+    throw new Error(`the build has failed: ${(error as { stdout?: string }).stdout ?? ''}`, { cause: error });
+  }
 }
 
 /** The server as a process of its own, which can be killed. */

@@ -34,6 +34,8 @@ export interface ExpectedCopy extends PlacedCopy {
 /** A file of mail events, and what has to come of it by the rules of the product. */
 export class MailInput {
   readonly emails: ReadonlyMap<string, EmailRecord>;
+  /** The subject of each message as the file has it, read without the product's own parser. */
+  readonly subjects: ReadonlyMap<string, string>;
   /** Every copy that there is in a mailbox, by its key. */
   readonly copies: ReadonlyMap<string, ExpectedCopy>;
 
@@ -44,6 +46,7 @@ export class MailInput {
   ) {
     const lines = gunzipSync(gzip).toString('utf8').trimEnd().split('\n');
     this.emails = new Map(lines.map(recordOf).map((email) => [keyOf(email), email]));
+    this.subjects = new Map(lines.map(subjectOf));
     this.copies = new Map([...this.emails.values()].flatMap(expectedCopies));
   }
 
@@ -84,6 +87,11 @@ function recordOf(line: string): EmailRecord {
   const parsed = parseEmailLine(line);
   if (!parsed.ok) throw new Error(`the input has a line that is no email: ${parsed.reason}`);
   return parsed.record;
+}
+
+function subjectOf(line: string): [string, string] {
+  const { properties } = JSON.parse(line) as { properties: { NetworkMessageId: string; Subject: string } };
+  return [properties.NetworkMessageId.toLowerCase(), properties.Subject];
 }
 
 const expectedCopies = (email: EmailRecord): [string, ExpectedCopy][] =>

@@ -152,6 +152,7 @@ export async function allPages(api: Api, path: string, query: Query): Promise<un
   do {
     const part: Query = { limit: 1000, ...query, ...(cursor === null ? {} : { cursor }) };
     const page = bodyOf(await api.get(path, part), 200) as PageOf<unknown>;
+    if (cursor !== null && page.nextCursor === cursor) throw new Error('the listing does not get on');
     items.push(...page.items);
     cursor = page.nextCursor;
   } while (cursor !== null);

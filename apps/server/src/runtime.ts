@@ -15,12 +15,15 @@ import {
   type ViewState,
 } from '#libs/read-store';
 
-/** All views, by name. */
+/**
+ * All views, by name, in the order in which each event reaches them. The history is last: who reads there that a
+ * remediation has finished finds every outcome in the log.
+ */
 const VIEWS = {
-  history: historyView,
   actionLog: actionLogView,
   copies: copiesView,
   emails: emailsView,
+  history: historyView,
 } as const;
 export type ViewName = keyof typeof VIEWS;
 

@@ -15,6 +15,7 @@ import {
 import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
 import { AppModule } from './app.module.js';
+import { acceptStreamedBodies } from './http/streamed-body.js';
 import { serveOpenApi } from './openapi.js';
 import { Runtime } from './runtime.js';
 
@@ -25,7 +26,7 @@ export interface RunningServer {
   close(): Promise<void>;
 }
 
-/** Types of an import's body; its parser hands the stream on, since an import has a limit of its own. */
+/** Types of an import's body. */
 const NDJSON_TYPES = [
   'application/x-ndjson',
   'application/ndjson',
@@ -47,13 +48,13 @@ export async function startServer(config: Config): Promise<RunningServer> {
     const fastify = adapter.getInstance();
     registerRequestId(fastify);
     registerSecurityHeaders(fastify);
-    fastify.addContentTypeParser(NDJSON_TYPES, (_request, body, done) => {
-      done(null, body);
-    });
+    fastify.removeContentTypeParser('text/plain');
+    acceptStreamedBodies(fastify, NDJSON_TYPES);
     app = await NestFactory.create<NestFastifyApplication>(
       AppModule.of(runtime, config, await verifierOf(config)),
       adapter,
-      { logger },
+      // Only JSON: what a form or a plain text says is never what a route expects.
+      { logger, bodyParser: false },
     );
     serveOpenApi(app);
     await app.init();

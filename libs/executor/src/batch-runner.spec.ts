@@ -221,7 +221,10 @@ describe('a batch that is run', () => {
     const before = await store.head();
 
     const gateway = new ScriptedGateway();
+    const reads = jest.spyOn(store, 'readStream');
     expect(await workerOn(store, gateway, { worker: 'worker-2' }).run()).toEqual(first);
+    // The last event says everything: a restart does not read a million copies again.
+    expect(reads.mock.calls).toEqual([[STREAM, { direction: 'backwards', maxCount: 1 }]]);
     expect(gateway.requests).toEqual([]);
     expect(await store.head()).toBe(before);
   });

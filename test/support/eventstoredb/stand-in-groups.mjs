@@ -4,7 +4,7 @@
  */
 import grpc from '@grpc/grpc-js';
 import messages from '@eventstore/db-client/generated/persistent_pb.js';
-import { failure, matcher, readEvent } from './stand-in-protocol.mjs';
+import { endWith, failure, matcher, readEvent } from './stand-in-protocol.mjs';
 
 const CONFIG_STREAM = '$persistentSubscriptionConfig';
 const { Action } = messages.ReadReq.Nack;
@@ -96,7 +96,7 @@ export class GroupsService {
       const group = this.#groups.get(options.getGroupName());
       if (group === undefined) {
         const name = options.getGroupName();
-        call.destroy(groupError(grpc.status.NOT_FOUND, 'persistent-subscription-does-not-exist', name));
+        endWith(call, groupError(grpc.status.NOT_FOUND, 'persistent-subscription-does-not-exist', name));
       } else {
         consumer = group.join(call, options.getBufferSize());
       }
@@ -172,7 +172,9 @@ class Group {
       settle: (request) => this.#settle(request),
       leave: () => this.#leave(consumer),
     };
-    const confirmation = new messages.ReadResp.SubscriptionConfirmation().setSubscriptionId(crypto.randomUUID());
+    const confirmation = new messages.ReadResp.SubscriptionConfirmation().setSubscriptionId(
+      crypto.randomUUID(),
+    );
     call.write(new messages.ReadResp().setSubscriptionConfirmation(confirmation));
     this.#consumers.push(consumer);
     this.deliver();
@@ -193,8 +195,11 @@ class Group {
   }
 
   dropAll() {
-    for (const { call } of [...this.#consumers]) {
-      call.destroy(groupError(grpc.status.CANCELLED, 'persistent-subscription-dropped', this.config.name));
+    const dropped = this.#consumers;
+    this.#consumers = [];
+    for (const id of [...this.#outstanding.keys()]) this.#takeBack(id);
+    for (const { call } of dropped) {
+      endWith(call, groupError(grpc.status.CANCELLED, 'persistent-subscription-dropped', this.config.name));
     }
   }
 
@@ -255,7 +260,7 @@ class Group {
     consumer.inFlight += 1;
     this.#totalItems += 1;
     this.#lastKnown = event.position;
-    const timer = setTimeout(() => this.#takeBack(event.id, 1), this.config.messageTimeoutMs);
+    const timer = setTimeout(() => this.#takeBack(event.id), this.config.messageTimeoutMs);
     this.#outstanding.set(event.id, { event, retryCount, consumer, timer });
     const message = readEvent(messages, event).setRetryCount(retryCount);
     consumer.call.write(new messages.ReadResp().setEvent(message));
@@ -267,7 +272,7 @@ class Group {
     } else {
       const nack = request.getNack();
       for (const id of nack.getIdsList().map((each) => each.getString())) {
-        if (nack.getAction() === Action.RETRY) this.#takeBack(id, 1);
+        if (nack.getAction() === Action.RETRY) this.#takeBack(id);
         else this.#finish(id, nack.getAction() === Action.PARK);
       }
     }
@@ -286,10 +291,10 @@ class Group {
   }
 
   /** To be delivered again, unless that has happened too often. */
-  #takeBack(id, counted) {
+  #takeBack(id) {
     const delivery = this.#end(id);
     if (delivery === undefined) return;
-    const retryCount = delivery.retryCount + counted;
+    const retryCount = delivery.retryCount + 1;
     if (retryCount > this.config.maxRetryCount) this.#park(delivery.event);
     else this.#retries.push({ event: delivery.event, retryCount });
     this.deliver();
@@ -308,7 +313,7 @@ class Group {
     if (!this.#consumers.includes(consumer)) return;
     this.#consumers = this.#consumers.filter((each) => each !== consumer);
     for (const [id, delivery] of [...this.#outstanding]) {
-      if (delivery.consumer === consumer) this.#takeBack(id, 1);
+      if (delivery.consumer === consumer) this.#takeBack(id);
     }
   }
 
@@ -323,7 +328,10 @@ class Group {
     this.#sinceCheckpoint = 0;
     const open = [...this.#outstanding.values(), ...this.#retries].map(({ event }) => event.position);
     const looked = this.#log.events[this.#index - 1]?.position ?? -1n;
-    this.#checkpoint = open.reduce((lowest, position) => (position <= lowest ? position - 1n : lowest), looked);
+    this.#checkpoint = open.reduce(
+      (lowest, position) => (position <= lowest ? position - 1n : lowest),
+      looked,
+    );
     void this.#log.appendSystem(this.#streamOf('checkpoint'), '$SubscriptionCheckpoint', {
       group: this.#identity,
       position: this.#checkpoint.toString(),

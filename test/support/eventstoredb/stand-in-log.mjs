@@ -138,7 +138,8 @@ export class StandInLog extends EventEmitter {
     if (expected === 'any' || expected === 'streamExists') {
       const known = stream?.revisions.get(events[0].id);
       return (
-        (known === undefined ? undefined : repeated(stream, known, events)) ?? written(name, events, deleted, last)
+        (known === undefined ? undefined : repeated(stream, known, events)) ??
+        written(name, events, deleted, last)
       );
     }
     const before = expected === 'noStream' ? BEFORE_FIRST : expected;
@@ -154,9 +155,15 @@ export class StandInLog extends EventEmitter {
     const last = stream?.last ?? BEFORE_FIRST;
     const fits =
       expected === 'any' ||
-      (expected === 'streamExists' ? last >= 0n : last === (expected === 'noStream' ? BEFORE_FIRST : expected));
+      (expected === 'streamExists'
+        ? last >= 0n
+        : last === (expected === 'noStream' ? BEFORE_FIRST : expected));
     if (!fits) {
-      throw new Refused('wrongExpectedVersion', { stream: name, expected, actual: last < 0n ? undefined : last });
+      throw new Refused('wrongExpectedVersion', {
+        stream: name,
+        expected,
+        actual: last < 0n ? undefined : last,
+      });
     }
   }
 

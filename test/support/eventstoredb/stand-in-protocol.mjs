@@ -89,9 +89,14 @@ export function callError(error) {
   }
 }
 
+/** Ends a call whose answer is a stream by an error. */
+export const endWith = (call, error) => void call.emit('error', error);
+
+export const isOver = (call) => call.cancelled || call.destroyed || call.writableEnded;
+
 /** Sends one message of a stream of answers, at the pace of the reader. @returns false when the reader has gone. */
 export async function send(call, message) {
-  if (call.cancelled || call.destroyed) return false;
+  if (isOver(call)) return false;
   if (!call.write(message)) {
     await new Promise((resolve) => {
       const done = () => {
@@ -101,5 +106,5 @@ export async function send(call, message) {
       for (const event of ['drain', 'cancelled', 'close', 'error']) call.on(event, done);
     });
   }
-  return !call.cancelled && !call.destroyed;
+  return !isOver(call);
 }

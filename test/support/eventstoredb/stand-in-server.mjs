@@ -19,7 +19,8 @@
  *
  *     node stand-in-server.mjs --data-file FILE [--port N] [--credentials USER:PASSWORD] [--tls-cert PEM --tls-key PEM]
  *
- * Tells its port on stdout, and by message to a parent that has forked it. Such a parent may send `dropConsumers`.
+ * Tells its port on stdout, and by message to a parent that has forked it. Such a parent may also send the controls
+ * named below.
  */
 import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
@@ -31,7 +32,7 @@ import gossipService from '@eventstore/db-client/generated/gossip_grpc_pb.js';
 import streamsService from '@eventstore/db-client/generated/streams_grpc_pb.js';
 import groupsService from '@eventstore/db-client/generated/persistent_grpc_pb.js';
 import { StandInLog } from './stand-in-log.mjs';
-import { failure, uuid } from './stand-in-protocol.mjs';
+import { endWith, failure, uuid } from './stand-in-protocol.mjs';
 import { StreamsService } from './stand-in-streams.mjs';
 import { GroupsService } from './stand-in-groups.mjs';
 
@@ -69,11 +70,18 @@ server.bindAsync(`${HOST}:${args.port}`, credentials(), (error, bound) => {
   process.send?.({ listening: bound });
 });
 
-process.on('message', (message) => {
-  if (message !== 'dropConsumers') return;
-  groups.dropConsumers();
-  streams.dropSubscriptions();
-  process.send({ dropped: true });
+const controls = {
+  dropConsumers() {
+    groups.dropConsumers();
+    streams.dropSubscriptions();
+  },
+  mute: () => streams.muteSubscriptions(),
+  loseAnswers: (count) => streams.loseAnswers(count),
+};
+
+process.on('message', ({ control, argument }) => {
+  controls[control](argument);
+  process.send({ done: control });
 });
 process.on('disconnect', () => process.exit());
 process.on('SIGTERM', () => process.exit());
@@ -95,7 +103,7 @@ function admitted(methods) {
       (call, callback) => {
         if (call.metadata.get('authorization')[0] === wanted) method(call, callback);
         else if (callback !== undefined) callback(refusal);
-        else call.destroy(refusal);
+        else endWith(call, refusal);
       },
     ]),
   );
@@ -114,7 +122,13 @@ function getSupportedMethods(_call, callback) {
     new features.SupportedMethods()
       .setEventStoreServerVersion('23.10.6')
       .setMethodsList([
-        ...supported('event_store.client.streams.Streams', ['Append', 'BatchAppend', 'Read', 'Delete', 'Tombstone']),
+        ...supported('event_store.client.streams.Streams', [
+          'Append',
+          'BatchAppend',
+          'Read',
+          'Delete',
+          'Tombstone',
+        ]),
         ...supported(
           'event_store.client.persistent_subscriptions.PersistentSubscriptions',
           ['Create', 'Delete', 'Read', 'GetInfo'],

@@ -9,8 +9,10 @@ import { MAX_APPEND_SIZE, Refused } from './stand-in-log.mjs';
 import {
   callError,
   empty,
+  endWith,
   eventResponse,
   failure,
+  isOver,
   matcher,
   nameOf,
   proposed,
@@ -24,6 +26,8 @@ const DEFAULT_SEARCH_WINDOW = 32;
 export class StreamsService {
   #log;
   #subscriptions = new Set();
+  #muted = new WeakSet();
+  #answersToLose = 0;
 
   constructor(log) {
     this.#log = log;
@@ -31,7 +35,18 @@ export class StreamsService {
 
   /** Ends every catch-up subscription as a server does that wants to be rid of it. */
   dropSubscriptions() {
-    for (const call of this.#subscriptions) call.destroy(failure(grpc.status.CANCELLED, 'Subscription dropped.'));
+    for (const call of this.#subscriptions)
+      endWith(call, failure(grpc.status.CANCELLED, 'Subscription dropped.'));
+  }
+
+  /** The subscriptions open now stay open and are sent nothing more. */
+  muteSubscriptions() {
+    for (const call of this.#subscriptions) this.#muted.add(call);
+  }
+
+  /** The next appends, each a call of its own, are written and never answered. */
+  loseAnswers(count) {
+    this.#answersToLose = count;
   }
 
   get methods() {
@@ -53,10 +68,14 @@ export class StreamsService {
       if (request.hasOptions()) options = request.getOptions();
       else events.push(proposed(request.getProposedMessage()));
     });
-    call.on('end', () => {
+    call.on('end', async () => {
+      if (await wasCutOff(call)) return;
       const stream = nameOf(options.getStreamIdentifier());
       this.#log.append(stream, expectedOf(options, 'Revision'), events).then(
-        (result) => callback(null, new messages.AppendResp().setSuccess(appendSuccess(result))),
+        (result) => {
+          if (this.#answersToLose > 0) this.#answersToLose -= 1;
+          else callback(null, new messages.AppendResp().setSuccess(appendSuccess(result)));
+        },
         (error) => {
           if (error.kind !== 'wrongExpectedVersion') callback(callError(error));
           else callback(null, new messages.AppendResp().setWrongExpectedVersion(wrongVersion(error.details)));
@@ -89,7 +108,10 @@ export class StreamsService {
   async #remove(call, callback, Response, remove) {
     const options = call.request.getOptions();
     try {
-      const { position } = await remove(nameOf(options.getStreamIdentifier()), expectedOf(options, 'Revision'));
+      const { position } = await remove(
+        nameOf(options.getStreamIdentifier()),
+        expectedOf(options, 'Revision'),
+      );
       const at = new Response.Position()
         .setCommitPosition(position.toString())
         .setPreparePosition(position.toString());
@@ -105,9 +127,9 @@ export class StreamsService {
       if (options.hasSubscription()) await this.#subscribe(call, options);
       else if (options.hasAll()) await sendAll(call, this.#allEvents(options), options);
       else await this.#readStream(call, options);
-      if (!call.destroyed) call.end();
+      if (!isOver(call)) call.end();
     } catch (error) {
-      call.destroy(callError(error));
+      endWith(call, callError(error));
     }
   }
 
@@ -124,7 +146,11 @@ export class StreamsService {
       const upTo = from.hasStart() ? 0n : (revision ?? events.at(-1).revision);
       await sendAll(call, events.filter((e) => e.revision <= upTo).reverse(), options);
     } else if (!from.hasEnd()) {
-      await sendAll(call, events.filter((e) => e.revision >= (revision ?? 0n)), options);
+      await sendAll(
+        call,
+        events.filter((e) => e.revision >= (revision ?? 0n)),
+        options,
+      );
     }
   }
 
@@ -132,7 +158,9 @@ export class StreamsService {
   #allEvents(options) {
     const all = options.getAll();
     const { events, visible } = this.#log;
-    const at = all.hasPosition() ? this.#log.indexAt(BigInt(all.getPosition().getCommitPosition())) : undefined;
+    const at = all.hasPosition()
+      ? this.#log.indexAt(BigInt(all.getPosition().getCommitPosition()))
+      : undefined;
     if (isBackwards(options)) {
       const end = all.hasStart() ? 0 : Math.min(at ?? visible, visible);
       return backwards(events, end);
@@ -145,17 +173,20 @@ export class StreamsService {
     const { wants, index: start } = options.hasAll() ? this.#allSource(options) : this.#streamSource(options);
     const filter = options.getFilter();
     const window = filter?.hasMax() ? filter.getMax() : DEFAULT_SEARCH_WINDOW;
-    const checkpointEvery = filter === undefined ? Infinity : window * filter.getCheckpointintervalmultiplier();
+    const checkpointEvery =
+      filter === undefined ? Infinity : window * filter.getCheckpointintervalmultiplier();
     this.#subscriptions.add(call);
     const gone = new Promise((resolve) => {
       for (const event of ['cancelled', 'close', 'error']) call.once(event, resolve);
     }).then(() => this.#subscriptions.delete(call));
 
-    const confirmation = new messages.ReadResp.SubscriptionConfirmation().setSubscriptionId(crypto.randomUUID());
+    const confirmation = new messages.ReadResp.SubscriptionConfirmation().setSubscriptionId(
+      crypto.randomUUID(),
+    );
     await send(call, new messages.ReadResp().setConfirmation(confirmation));
     let caughtUp = false;
-    for (let [index, looked] = [start, 0]; ; ) {
-      while (index < this.#log.visible) {
+    for (let [index, looked] = [start, 0]; ;) {
+      while (index < this.#log.visible && !this.#muted.has(call)) {
         const event = this.#log.events[index++];
         if (wants(event) && !(await send(call, eventResponse(event)))) return;
         looked += 1;
@@ -166,7 +197,7 @@ export class StreamsService {
         await send(call, new messages.ReadResp().setCaughtUp(new messages.ReadResp.CaughtUp()));
         continue;
       }
-      if (call.cancelled || call.destroyed) return;
+      if (isOver(call)) return;
       let wake;
       const grown = new Promise((resolve) => {
         wake = resolve;
@@ -195,6 +226,17 @@ export class StreamsService {
     const wants = (event) => event.stream === name && event.revision > after;
     return { wants, index: from.hasEnd() ? this.#log.visible : 0 };
   }
+}
+
+/**
+ * A caller that gives up in the middle ends the stream of its messages just like one that has sent them all; that it
+ * has gone is known a turn later. Half an append must never be written.
+ */
+async function wasCutOff(call) {
+  await new Promise((resolve) => {
+    setImmediate(resolve);
+  });
+  return isOver(call);
 }
 
 const isBackwards = (options) =>
@@ -260,7 +302,8 @@ function batchError(error) {
     any.pack(message.serializeBinary(), `event_store.client.${name}`);
     return any;
   };
-  const said = (code, text, details) => new status.Status().setCode(code).setMessage(text).setDetails(details);
+  const said = (code, text, details) =>
+    new status.Status().setCode(code).setMessage(text).setDetails(details);
   switch (error.kind) {
     case 'streamDeleted': {
       const detail = new shared.StreamDeleted().setStreamIdentifier(streamIdentifier(stream));
@@ -281,7 +324,11 @@ function batchError(error) {
       if (expected === 'noStream') detail.setExpectedNoStream(none());
       else if (expected === 'streamExists') detail.setExpectedStreamExists(none());
       else detail.setExpectedStreamPosition(expected.toString());
-      return said(grpc.status.FAILED_PRECONDITION, 'WrongExpectedVersion', packed(detail, 'WrongExpectedVersion'));
+      return said(
+        grpc.status.FAILED_PRECONDITION,
+        'WrongExpectedVersion',
+        packed(detail, 'WrongExpectedVersion'),
+      );
     }
   }
 }

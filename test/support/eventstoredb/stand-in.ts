@@ -26,6 +26,10 @@ export interface EventStoreDbStandIn {
   resume(): void;
   /** Ends all subscriptions, catch-up and persistent. */
   dropConsumers(): Promise<void>;
+  /** The catch-up subscriptions open now stay open and are sent nothing more. */
+  mute(): Promise<void>;
+  /** The next so many appends (each a call of its own) are written and never answered. */
+  loseAnswers(count: number): Promise<void>;
   /** Kills it if it still runs, and starts it on the same port and file. */
   restart(): Promise<void>;
   /** Ends it for good. */
@@ -43,6 +47,11 @@ export async function startEventStoreDbStandIn(options: StandInOptions): Promise
     child.kill('SIGKILL');
     await gone;
   };
+  const control = async (name: string, argument?: number): Promise<void> => {
+    const done = once(child, 'message');
+    child.send({ control: name, argument });
+    await done;
+  };
   const host = `${options.credentials === undefined ? '' : `${options.credentials}@`}127.0.0.1:${String(port)}`;
   return {
     url: `esdb://${host}?tls=${String(options.tls !== undefined)}`,
@@ -54,11 +63,9 @@ export async function startEventStoreDbStandIn(options: StandInOptions): Promise
     resume() {
       child.kill('SIGCONT');
     },
-    async dropConsumers() {
-      const dropped = once(child, 'message');
-      child.send('dropConsumers');
-      await dropped;
-    },
+    dropConsumers: () => control('dropConsumers'),
+    mute: () => control('mute'),
+    loseAnswers: (count) => control('loseAnswers', count),
     async restart() {
       await kill();
       ({ child, port } = await start(options, port));

@@ -18,6 +18,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Runtime } from '../runtime.js';
 import { decodeCursor, encodeCursor, type PageBody } from '../http/cursor.js';
 import { contextOf } from '../http/request-context.js';
+import { StreamedBody } from '../http/streamed-body.js';
 import { CLOCK } from '../tokens.js';
 import {
   EmailDetailBody,
@@ -42,6 +43,7 @@ export class EmailsController {
 
   @Post('import')
   @HttpCode(200)
+  @StreamedBody()
   @Roles('ingest')
   @ApiOperation({
     summary: 'Import EmailEvents records, one JSON object a line',
@@ -99,7 +101,7 @@ export class EmailsController {
     @Query() { limit = 100, cursor, ...filter }: EmailSearchDto,
     @Caller() { tenant }: Principal,
   ): Promise<PageBody<EmailBody>> {
-    const after = decodeCursor(filter, cursor);
+    const after = decodeCursor(filter, cursor, ['text', 'text']);
     const page = await this.catalog.search(tenant, filter, {
       limit,
       ...(after === undefined ? {} : { after }),

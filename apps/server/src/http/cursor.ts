@@ -16,18 +16,31 @@ export function encodeCursor(filters: unknown, after: readonly Scalar[] | undefi
   return Buffer.from(JSON.stringify([digestOf(filters), ...after])).toString('base64url');
 }
 
+/** What a listing puts into its cursors, part by part. `digits` is a number of 64 bits, as text. */
+export type CursorPart = 'text' | 'integer' | 'digits';
+
 /** @throws {ClawbackError} `cursorInvalid` */
-export function decodeCursor(filters: unknown, cursor: string | undefined): readonly Scalar[] | undefined {
+export function decodeCursor(
+  filters: unknown,
+  cursor: string | undefined,
+  parts: readonly CursorPart[],
+): readonly Scalar[] | undefined {
   if (cursor === undefined) return undefined;
   const [digest, ...after] = parse(cursor);
   if (digest !== digestOf(filters)) {
     throw invalidCursor('belongs to a listing with other filters; start again without it');
   }
-  if (!after.every((value): value is Scalar => typeof value === 'string' || typeof value === 'number')) {
+  if (after.length !== parts.length || !parts.every((part, index) => isPart[part](after[index]))) {
     throw invalidCursor('is not a cursor that this listing gave');
   }
-  return after;
+  return after as Scalar[];
 }
+
+const isPart: Readonly<Record<CursorPart, (value: unknown) => boolean>> = {
+  text: (value) => typeof value === 'string' && !value.includes('\0'),
+  integer: (value) => Number.isSafeInteger(value),
+  digits: (value) => typeof value === 'string' && /^\d{1,18}$/.test(value),
+};
 
 const digestOf = (filters: unknown): string => sha256(canonicalJson(filters)).slice(0, 16);
 

@@ -125,7 +125,7 @@ export class RemediationsController {
     @Caller() { tenant }: Principal,
   ): Promise<PageBody<EntryBody>> {
     const bound = { ...filter, sort, order };
-    const after = decodeCursor(bound, cursor);
+    const after = decodeCursor(bound, cursor, [sort === 'emails' ? 'integer' : 'text', 'text']);
     const page = await this.actionCenter.history(tenant, filter, {
       limit,
       sort,
@@ -154,7 +154,7 @@ export class RemediationsController {
   ): Promise<PageBody<LogRowBody>> {
     const entry = await this.find(tenant, approvalId);
     const bound = { ...filter, approvalId };
-    const after = decodeCursor(bound, cursor);
+    const after = decodeCursor(bound, cursor, ['text', 'integer']);
     const page = await this.actionCenter.log(entry, filter, {
       limit,
       ...(after === undefined ? {} : { after }),
@@ -190,7 +190,7 @@ export class RemediationsController {
     @Caller() { tenant }: Principal,
   ): Promise<PageBody<EventBody>> {
     const entry = await this.find(tenant, approvalId);
-    const [first = -1, from = '0'] = decodeCursor({ approvalId }, cursor) ?? [];
+    const [first = -1, from = '0'] = decodeCursor({ approvalId }, cursor, ['integer', 'digits']) ?? [];
     const items: EventBody[] = [];
     for (let batch = Number(first); batch < entry.batches; batch += 1) {
       const stream = batch < 0 ? remediationStream(approvalId) : batchStream(entry.planId, batch);

@@ -16,15 +16,17 @@ import {
 } from '#libs/remediation';
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { Type } from 'class-transformer';
-import { IsArray, IsBoolean, IsDefined, IsObject, IsOptional, ValidateNested } from 'class-validator';
+import { IsBoolean, IsDefined, IsObject, ValidateNested } from 'class-validator';
 import { EmailFilterDto, EmailRefDto } from '../emails/emails.dto.js';
 import {
   CursorField,
   LowerCase,
   NETWORK_MESSAGE_ID,
   OneOf,
+  Optional,
   OptionalFlag,
   OptionalInstant,
+  OptionalListOf,
   OptionalOneOf,
   OptionalText,
   PageLimit,
@@ -32,28 +34,20 @@ import {
 } from '../http/fields.js';
 
 export class SelectionDto {
-  @ApiPropertyOptional({ type: [EmailRefDto], description: 'Emails chosen by hand; else `query`.' })
-  @IsOptional()
-  @IsArray()
-  @ValidateNested({ each: true })
-  @Type(() => EmailRefDto)
+  @OptionalListOf(() => EmailRefDto, 'Emails chosen by hand; else `query`.')
   declare emails?: EmailRefDto[];
 
   @ApiPropertyOptional({
     type: EmailFilterDto,
     description: 'Everything the filter finds; empty means every email.',
   })
-  @IsOptional()
+  @Optional()
   @IsObject()
   @ValidateNested()
   @Type(() => EmailFilterDto)
   declare query?: EmailFilterDto;
 
-  @ApiPropertyOptional({ type: [EmailRefDto], description: 'Emails left out of the query.' })
-  @IsOptional()
-  @IsArray()
-  @ValidateNested({ each: true })
-  @Type(() => EmailRefDto)
+  @OptionalListOf(() => EmailRefDto, 'Emails left out of the query.')
   declare excluding?: EmailRefDto[];
 }
 
@@ -120,21 +114,13 @@ export class UndoDto {
   @OptionalText({ min: 0, max: 1024, description: 'Why it is done.' })
   declare description?: string;
 
-  @ApiPropertyOptional({
-    type: [EmailRefDto],
-    description: "Only these emails, with the sender's copies of their messages. Neither list: everything.",
-  })
-  @IsOptional()
-  @IsArray()
-  @ValidateNested({ each: true })
-  @Type(() => EmailRefDto)
+  @OptionalListOf(
+    () => EmailRefDto,
+    "Only these emails, with the sender's copies of their messages. Neither list: everything.",
+  )
   declare emails?: EmailRefDto[];
 
-  @ApiPropertyOptional({ type: [CopyNameDto], description: 'Only these copies.' })
-  @IsOptional()
-  @IsArray()
-  @ValidateNested({ each: true })
-  @Type(() => CopyNameDto)
+  @OptionalListOf(() => CopyNameDto, 'Only these copies.')
   declare copies?: CopyNameDto[];
 }
 

@@ -1,7 +1,9 @@
+import { invalidInput } from '#libs/kernel';
 import { Caller, Roles, type Principal } from '#libs/platform';
 import { SandboxTenant, parseFault, type MailboxFault } from '#libs/mailbox';
 import { Body, Controller, Delete, Get, HttpCode, Param, Put } from '@nestjs/common';
 import { ApiBearerAuth, ApiBody, ApiOperation, ApiTags } from '@nestjs/swagger';
+import { STORABLE } from '../http/fields.js';
 
 /** Faults of the sandbox tenant's mailboxes, to see how a remediation copes with them. */
 @ApiTags('sandbox')
@@ -31,9 +33,10 @@ export class SandboxController {
     @Body() body: Record<string, unknown>,
     @Caller() { tenant }: Principal,
   ): Promise<MailboxFault> {
+    const address = addressOf(mailbox);
     const fault = parseFault(body);
-    await this.sandbox.setFault(tenant, mailbox.toLowerCase(), fault);
-    return { mailbox: mailbox.toLowerCase(), fault };
+    await this.sandbox.setFault(tenant, address, fault);
+    return { mailbox: address, fault };
   }
 
   @Delete(':mailbox')
@@ -41,6 +44,11 @@ export class SandboxController {
   @Roles('admin')
   @ApiOperation({ summary: 'End the fault of a mailbox' })
   async clear(@Param('mailbox') mailbox: string, @Caller() { tenant }: Principal): Promise<void> {
-    await this.sandbox.clearFault(tenant, mailbox.toLowerCase());
+    await this.sandbox.clearFault(tenant, addressOf(mailbox));
   }
+}
+
+function addressOf(mailbox: string): string {
+  if (mailbox.length <= 320 && STORABLE.test(mailbox)) return mailbox.toLowerCase();
+  throw invalidInput([{ field: 'mailbox', problem: 'must be at most 320 characters without NUL' }]);
 }

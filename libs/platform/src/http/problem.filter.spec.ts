@@ -294,7 +294,7 @@ describe('ProblemFilter', () => {
     ['/kinds/%', 400, 'malformedUrl'],
     ['/kinds/%E0%A4%A', 400, 'malformedUrl'],
     ['/%zz', 400, 'malformedUrl'],
-    [`/kinds/${'x'.repeat(500)}`, 414, 'uriTooLong'],
+    [`/kinds/${'x'.repeat(1025)}`, 414, 'uriTooLong'],
   ])('refuses the path %s with %d', async (path, expected, code) => {
     const { status, headers, body } = await raw(path);
     const problem = JSON.parse(body) as Record<string, unknown>;

@@ -1,8 +1,10 @@
-import { ValidationPipe } from '@nestjs/common';
+import { type ArgumentMetadata, ValidationPipe } from '@nestjs/common';
 import type { ValidationError } from 'class-validator';
 import { type ClawbackError, type FieldProblem, invalidInput } from '#libs/kernel';
 
 const MAX_PROBLEMS = 100;
+/** Levels of objects and lists in a body; far more than any route has, far fewer than fill the call stack. */
+const MAX_DEPTH = 20;
 const MAX_FIELD_LENGTH = 200;
 
 /**
@@ -10,13 +12,30 @@ const MAX_FIELD_LENGTH = 200;
  * ClawbackError 'invalid' `invalidInput` with one problem per field and rule (the first 100), each under its full path.
  */
 export const validationPipe = (): ValidationPipe =>
-  new ValidationPipe({
+  new BoundedValidationPipe({
     whitelist: true,
     forbidNonWhitelisted: true,
     transform: true,
     validationError: { target: false, value: false },
     exceptionFactory: toClawbackError,
   });
+
+/** Transforming and checking recurse: a body that is nested without end is refused before. */
+class BoundedValidationPipe extends ValidationPipe {
+  override transform(value: unknown, metadata: ArgumentMetadata): Promise<unknown> {
+    if (metadata.type === 'body' && isDeeperThan(value, MAX_DEPTH)) {
+      throw invalidInput([
+        { field: 'body', problem: `must not be nested more than ${MAX_DEPTH} levels deep` },
+      ]);
+    }
+    return super.transform(value, metadata);
+  }
+}
+
+const isDeeperThan = (value: unknown, levels: number): boolean =>
+  typeof value === 'object' &&
+  value !== null &&
+  (levels === 0 || Object.values(value).some((inner) => isDeeperThan(inner, levels - 1)));
 
 function toClawbackError(errors: readonly ValidationError[]): ClawbackError {
   const problems: FieldProblem[] = [];

@@ -88,6 +88,9 @@ export class SubmitRemediationHandler implements ICommandHandler<SubmitRemediati
     const before = await submittedBefore(this.store, approvalId, requestHash);
     if (before !== undefined) return before;
 
+    // Before a plan is written that would be refused in the end.
+    await checkActivity(this.activity, this.limits, context.tenant, 0);
+
     const planId = newId();
     const command = { ...context, correlationId: approvalId, commandId: planId };
     const batches = batchWriter(this.store, request.action, { approvalId, planId }, command);

@@ -1,5 +1,5 @@
 import { EventStore, isWrongExpectedRevision } from '#libs/event-store';
-import { ClawbackError, canonicalJson, idFrom, invalidInput, newId, sha256 } from '#libs/kernel';
+import { ClawbackError, canonicalJson, collect, idFrom, invalidInput, newId, sha256 } from '#libs/kernel';
 import { Command, CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
 import { batchCodecs, batchStream, remediationCodecs, remediationStream } from '../codecs.js';
 import {
@@ -115,7 +115,10 @@ export class UndoRemediationHandler implements ICommandHandler<UndoRemediation> 
     const command = { ...context, correlationId: undoId, commandId: planId };
     const batches = batchWriter(this.store, 'undo', { approvalId: undoId, planId }, command);
     const hash = selectionHasher({ action: 'undo', of: approvalId });
-    const moved = this.movedCopies(submission, wanted, context.tenant);
+    const found = this.movedCopies(submission, wanted, context.tenant);
+    // Copies that are named are few: nothing is written before it is known that all can be brought back.
+    const moved = 'all' in scope ? found : await collect(found);
+    wanted.refuseTheRest(undoneBy);
     async function* hashed(): AsyncGenerator<PlannedCopy> {
       for await (const copy of moved) {
         hash.add(copyKeyOf({ ...copy.message, kind: copy.kind, mailbox: copy.mailbox }));
@@ -124,7 +127,6 @@ export class UndoRemediationHandler implements ICommandHandler<UndoRemediation> 
     }
     const planned = await planCopies(hashed(), (batch) => batches.write(batch));
     await batches.drain();
-    wanted.refuseTheRest(undoneBy);
     const totals = planned.counter.totals(0);
     const plan = { ...totals, emails: totals.recipientCopies };
     await checkActivity(this.activity, this.limits, context.tenant, plan.emails);

@@ -1,0 +1,62 @@
+import { describe, expect, it } from '@jest/globals';
+import {
+  MongoBulkWriteError,
+  MongoClientClosedError,
+  MongoInvalidArgumentError,
+  MongoNetworkError,
+  MongoServerError,
+} from 'mongodb';
+import { guarded, isDuplicateKey } from './faults.js';
+
+const answer = (code: number): MongoServerError =>
+  new MongoServerError({ message: 'said by a server', code });
+const inBulk = (error: Error): MongoBulkWriteError => new MongoBulkWriteError(error, {} as never);
+const failing = (error: Error): Promise<never> => guarded(() => Promise.reject(error));
+
+describe('faults of MongoDB', () => {
+  it.each<[string, Error]>([
+    ['a broken connection', new MongoNetworkError('closed')],
+    ['a broken connection in the middle of a bulk write', inBulk(new MongoNetworkError('closed'))],
+    ['a client that was closed', new MongoClientClosedError()],
+    ['a server that shuts down', answer(91)],
+    ['a server that is the primary no more', answer(10107)],
+    ['a majority that does not answer in time', answer(64)],
+  ])('are unavailability: %s', async (_, error) => {
+    await expect(failing(error)).rejects.toMatchObject({
+      kind: 'unavailable',
+      code: 'readStoreUnavailable',
+      cause: error,
+    });
+  });
+
+  it.each<[string, Error]>([
+    ['a wrong statement', answer(2)],
+    ['a wrong password', answer(18)],
+    ['a wrong statement in a bulk write', inBulk(answer(2))],
+    ['a wrong call of the driver', new MongoInvalidArgumentError('no')],
+    ['a mistake of ours', new TypeError('no')],
+  ])('are not %s, which would be tried for ever', async (_, error) => {
+    await expect(failing(error)).rejects.toBe(error);
+  });
+});
+
+describe('isDuplicateKey', () => {
+  const bulk = (...codes: readonly number[]): MongoBulkWriteError =>
+    new MongoBulkWriteError(
+      { message: 'refused', code: codes[0] ?? 0, writeErrors: codes.map((code) => ({ code }) as never) },
+      {} as never,
+    );
+
+  it('knows a duplicate key, of one document or of several', () => {
+    expect([answer(11000), bulk(11000), bulk(11000, 11000)].map(isDuplicateKey)).toEqual([true, true, true]);
+  });
+
+  it('is true of nothing else, nor when there is something else besides', () => {
+    expect([answer(2), bulk(11000, 2), bulk(2, 11000), new Error('11000')].map(isDuplicateKey)).toEqual([
+      false,
+      false,
+      false,
+      false,
+    ]);
+  });
+});

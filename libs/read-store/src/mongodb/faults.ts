@@ -1,0 +1,79 @@
+import {
+  MongoBulkWriteError,
+  MongoClientClosedError,
+  MongoExpiredSessionError,
+  MongoNetworkError,
+  MongoNotConnectedError,
+  MongoOperationTimeoutError,
+  MongoServerClosedError,
+  MongoServerError,
+  MongoSystemError,
+  MongoTopologyClosedError,
+  MongoWriteConcernError,
+} from 'mongodb';
+import { ClawbackError } from '#libs/kernel';
+
+/** No server, no answer in time, a connection that broke, or a client that was closed. */
+const FAULTS = [
+  MongoNetworkError,
+  MongoSystemError,
+  MongoOperationTimeoutError,
+  MongoClientClosedError,
+  MongoExpiredSessionError,
+  MongoNotConnectedError,
+  MongoServerClosedError,
+  MongoTopologyClosedError,
+  MongoWriteConcernError,
+] as const;
+
+/** Faults that the driver has classes for, but does not export. */
+const FAULT_NAMES: ReadonlySet<string> = new Set(['MongoWaitQueueTimeoutError', 'MongoPoolClosedError']);
+
+/**
+ * What a server answers while it shuts down, changes its primary, or cannot reach the others; by MongoDB's codes. A
+ * wrong statement is not among them: it would be tried again for ever.
+ */
+const FAULT_CODES: ReadonlySet<number> = new Set([
+  6, 7, 50, 64, 89, 91, 133, 134, 175, 189, 202, 262, 290, 384, 9001, 10058, 10107, 11600, 11601, 11602,
+  13388, 13435, 13436, 14031,
+]);
+
+const FAULT_LABELS = ['RetryableWriteError', 'RetryableError', 'SystemOverloadedError'] as const;
+
+const DUPLICATE_KEY = 11000;
+
+/** Does the work; a fault of the store becomes kind `unavailable`, with the driver's error as the cause. */
+export async function guarded<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (!isFault(error)) throw error;
+    throw unavailable(error.message, error);
+  }
+}
+
+export const unavailable = (problem: string, cause?: unknown): ClawbackError =>
+  new ClawbackError(
+    'unavailable',
+    'readStoreUnavailable',
+    `the read store cannot answer: ${problem}`,
+    {},
+    { cause },
+  );
+
+/** Nothing else is wrong than that documents of these keys are there. */
+export const isDuplicateKey = (error: unknown): boolean =>
+  error instanceof MongoServerError &&
+  error.code === DUPLICATE_KEY &&
+  (!(error instanceof MongoBulkWriteError) ||
+    [error.writeErrors].flat().every(({ code }) => code === DUPLICATE_KEY));
+
+function isFault(error: unknown): error is Error {
+  // The driver wraps whatever a bulk write met.
+  const { errorResponse } = error instanceof MongoBulkWriteError ? error : { errorResponse: undefined };
+  if (errorResponse instanceof Error && errorResponse !== error) return isFault(errorResponse);
+  if (FAULTS.some((fault) => error instanceof fault)) return true;
+  if (!(error instanceof Error)) return false;
+  if (!(error instanceof MongoServerError)) return FAULT_NAMES.has(error.name);
+  return FAULT_CODES.has(Number(error.code)) || FAULT_LABELS.some((label) => error.hasErrorLabel(label));
+}

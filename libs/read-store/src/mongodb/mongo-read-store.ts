@@ -1,0 +1,203 @@
+import { MongoClient, type AnyBulkWriteOperation, type Collection, type Db } from 'mongodb';
+import { canonicalJson, inGroups, type Position } from '#libs/kernel';
+import {
+  ReadStore,
+  type Condition,
+  type Page,
+  type Query,
+  type Stored,
+  type ViewSpec,
+} from '../read-store.js';
+import { checkConditions, checkQuery, checkView, viewChanged, viewKey, viewShape } from '../view-rules.js';
+import { Checkpoints, insertIfMissing } from './checkpoints.js';
+import { guarded, isDuplicateKey, unavailable } from './faults.js';
+import { filterOf, placeOf, toStored, turnOf, ViewCollection, type ViewDocument } from './view-collection.js';
+
+export interface MongoReadStoreOptions {
+  /** As `mongodb://user:password@host:27017/?replicaSet=rs0&tls=true`. */
+  readonly url: string;
+  readonly database: string;
+  /**
+   * Names this process among those that write views: one of them writes a view at a time, and the others wait. The name of
+   * a process that may be replaced by a new one of the same name at once, or else a name that nobody has had before.
+   * Without a name nothing is fenced.
+   */
+  readonly owner?: string;
+  /** For how long a writer that is not heard of keeps its views; default 15 s. Clocks must differ by much less. */
+  readonly leaseMs?: number;
+  /** How long a server that answers nothing is waited for, each time one is asked; default 20 s. */
+  readonly timeoutMs?: number;
+  readonly now?: () => Date;
+}
+
+interface ShapeDocument {
+  readonly _id: string;
+  readonly shape: string;
+}
+
+const IDS_PER_QUERY = 1000;
+const SELECTION_MS = 5_000;
+const LEASE_MS = 15_000;
+const TIMEOUT_MS = 20_000;
+
+/**
+ * The read models in MongoDB, a collection per version of a view; a replica set, a sharded cluster or one server.
+ *
+ * Documents and checkpoint are no transaction: the documents are written first, each guarded by its position, and the
+ * checkpoint after them. A crash in between leaves documents that are ahead of the checkpoint; the same events are then
+ * projected again and change nothing. A write counts when a majority has it in its journal.
+ */
+export class MongoReadStore extends ReadStore {
+  private readonly client: MongoClient;
+  private readonly database: Db;
+  private readonly shapes: Collection<ShapeDocument>;
+  private readonly checkpoints: Checkpoints;
+  private readonly collections = new Map<string, ViewCollection>();
+  private turn: number;
+  private closing: Promise<void> | undefined;
+
+  /** Connects when first used. @throws {Error} the url is none. */
+  constructor(options: MongoReadStoreOptions) {
+    super();
+    const { owner, leaseMs = LEASE_MS, now = () => new Date() } = options;
+    this.client = clientOf(options);
+    this.database = this.client.db(options.database);
+    this.shapes = this.database.collection('views');
+    const writer = owner === undefined ? undefined : { owner, leaseMs, now: () => now().getTime() };
+    this.checkpoints = new Checkpoints(this.database, writer);
+    this.turn = turnOf(now());
+  }
+
+  /** @throws {Error} this version of the view is there with other fields or indexes: raise the version. */
+  async prepare(view: ViewSpec<never>): Promise<void> {
+    checkView(view);
+    const key = viewKey(view);
+    const shape = canonicalJson(viewShape(view));
+    const collection = new ViewCollection(view, this.database);
+    await this.ask(async () => {
+      await insertIfMissing(this.shapes, { _id: key, shape });
+      const known = await this.shapes.findOne({ _id: key });
+      if (known?.shape !== shape) throw viewChanged(view);
+      // Every time, for the sake of whoever died before this. One by one: FerretDB fails on several that are there.
+      for (const index of collection.indexes) await collection.documents.createIndexes([index]);
+      await this.checkpoints.prepare(key);
+    });
+    this.collections.set(key, collection);
+  }
+
+  async getMany<Doc>(view: ViewSpec<Doc>, ids: readonly string[]): Promise<Stored<Doc>[]> {
+    const { documents } = this.collection(view);
+    const found: Stored<Doc>[] = [];
+    for await (const group of inGroups(new Set(ids), IDS_PER_QUERY)) {
+      const options = { projection: { 'state.position': 1, 'state.doc': 1 } };
+      const rows = await this.ask(() => documents.find({ _id: { $in: group } }, options).toArray());
+      for (const row of rows) found.push(toStored<Doc>(row));
+    }
+    return found;
+  }
+
+  /**
+   * @throws {ClawbackError} for a store with an owner: `writerWaiting`, kind `unavailable`, while another process writes
+   * the view; `writerFenced`, kind `conflict`, when another has taken over. The documents may be written even so, which
+   * does no harm.
+   */
+  async commit<Doc>(
+    view: ViewSpec<Doc>,
+    documents: readonly Stored<Doc>[],
+    checkpoint: Position,
+  ): Promise<void> {
+    const key = viewKey(view);
+    const collection = this.collection(view);
+    this.turn -= 1;
+    const writes = collection.writes(view, documents, this.turn);
+    await this.ask(async () => {
+      const lease = await this.checkpoints.hold(key);
+      await writeAll(collection.documents, writes);
+      await this.checkpoints.move(key, checkpoint, lease);
+    });
+  }
+
+  async checkpoint(view: ViewSpec<never>): Promise<Position> {
+    this.collection(view);
+    return await this.ask(() => this.checkpoints.read(viewKey(view)));
+  }
+
+  async find<Doc>(view: ViewSpec<Doc>, query: Query): Promise<Page<Doc>> {
+    const checked = checkQuery(view, query);
+    const { sortBy, limit } = checked;
+    const collection = this.collection(view);
+    const rows: ViewDocument[] = [];
+    for (const { filter, options } of collection.pages(checked)) {
+      // One more than is shown, to see whether there is a next page.
+      const missing = limit + 1 - rows.length;
+      if (missing === 0) break;
+      const limits = { limit: missing, batchSize: missing };
+      rows.push(
+        ...(await this.ask(() => collection.documents.find(filter, { ...options, ...limits }).toArray())),
+      );
+    }
+    const shown = rows.slice(0, limit);
+    const last = shown.at(-1);
+    const items = shown.map((row) => toStored<Doc>(row));
+    if (rows.length === shown.length || last === undefined) return { items };
+    return { items, next: placeOf(sortBy, last) };
+  }
+
+  async count<Doc>(view: ViewSpec<Doc>, where: readonly Condition[]): Promise<number> {
+    const filter = filterOf(checkConditions(view, where));
+    const { documents } = this.collection(view);
+    return await this.ask(() => documents.countDocuments(filter));
+  }
+
+  /** Gives back the leases. Whatever is called later gets `unavailable`; a second close does nothing. */
+  close(): Promise<void> {
+    this.closing ??= this.end();
+    return this.closing;
+  }
+
+  private async end(): Promise<void> {
+    await this.checkpoints.release();
+    await this.client.close();
+  }
+
+  /** The client would connect again after its end. */
+  private async ask<T>(work: () => Promise<T>): Promise<T> {
+    if (this.closing !== undefined) throw unavailable('it is closed');
+    return await guarded(work);
+  }
+
+  private collection(view: ViewSpec<never>): ViewCollection {
+    const collection = this.collections.get(viewKey(view));
+    if (collection === undefined) {
+      throw new Error(`view ${view.name}: version ${view.version} is not prepared`);
+    }
+    return collection;
+  }
+}
+
+/** No call waits for ever: not for a server, a connection, an answer, or the other members of the set. */
+function clientOf({ url, timeoutMs = TIMEOUT_MS }: MongoReadStoreOptions): MongoClient {
+  const selectionMs = Math.min(SELECTION_MS, timeoutMs);
+  return new MongoClient(url, {
+    appName: 'clawback',
+    serverSelectionTimeoutMS: selectionMs,
+    connectTimeoutMS: selectionMs,
+    waitQueueTimeoutMS: timeoutMs,
+    socketTimeoutMS: timeoutMs,
+    writeConcern: { w: 'majority', journal: true, wtimeoutMS: timeoutMs },
+  });
+}
+
+async function writeAll(
+  documents: Collection<ViewDocument>,
+  writes: AnyBulkWriteOperation<ViewDocument>[],
+): Promise<void> {
+  if (writes.length === 0) return;
+  try {
+    await documents.bulkWrite(writes, { ordered: false });
+  } catch (error) {
+    // Another writer made a document at the same moment. Now that it is there, nothing has to be made.
+    if (!isDuplicateKey(error)) throw error;
+    await documents.bulkWrite(writes, { ordered: false });
+  }
+}

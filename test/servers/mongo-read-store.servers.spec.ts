@@ -1,0 +1,327 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
+import { Collection, MongoNetworkError, MongoServerError } from 'mongodb';
+import { newId, pause, START } from '#libs/kernel';
+import { Projector, type Projection, type Stored, type ViewState } from '#libs/read-store';
+import { MongoReadStore, type MongoReadStoreOptions } from '../../libs/read-store/src/mongodb/index.js';
+import { describeReadStoreContract } from '../contract/read-store.contract.js';
+import { startFerretDb } from '../support/ferretdb.js';
+import { InMemoryEventStore } from '../support/in-memory-event-store.js';
+import { mongoName, realMongoUrl, startMongo, type MongoUnderTest } from '../support/mongodb.js';
+import { startTcpProxy } from '../support/tcp-proxy.js';
+
+interface Tally {
+  readonly seen: number;
+}
+
+/** Counts the events of each stream: an event that is left out or applied twice shows. */
+const talliesView = (): Projection<Tally> => ({
+  name: `tallies${newId().replaceAll('-', '')}`,
+  version: 1,
+  fields: { seen: { type: 'number', of: ({ seen }) => seen } },
+  indexes: [['seen']],
+  project: ({ stream }) => [{ id: stream, apply: (doc) => ({ seen: (doc?.seen ?? 0) + 1 }) }],
+});
+
+const tally = (id: string, position: bigint, seen: number): Stored<Tally> => ({
+  id,
+  position,
+  doc: { seen },
+});
+
+let mongo: MongoUnderTest;
+const opened: MongoReadStore[] = [];
+
+beforeAll(async () => {
+  mongo = await startMongo();
+});
+
+afterEach(async () => {
+  await Promise.all(opened.splice(0).map((store) => store.close()));
+});
+
+afterAll(async () => {
+  await mongo.dispose();
+});
+
+function openStore(options: Partial<MongoReadStoreOptions> = {}): MongoReadStore {
+  const store = new MongoReadStore({ url: mongo.url, database: mongo.database, ...options });
+  opened.push(store);
+  return store;
+}
+
+describeReadStoreContract(mongoName, () => {
+  const store = openStore();
+  let current = store;
+  return Promise.resolve({
+    store,
+    async reopen() {
+      await current.close();
+      current = openStore();
+      return current;
+    },
+    dispose: () => current.close(),
+  });
+});
+
+describe(`writers of one view: ${mongoName}`, () => {
+  const waiting = { kind: 'unavailable', code: 'writerWaiting' };
+  const fenced = { kind: 'conflict', code: 'writerFenced' };
+
+  /** Two processes, each with a clock of its own, and a lease that ends after a minute. */
+  async function twoWriters(owners: readonly [string, string] = ['a', 'b']) {
+    const view = talliesView();
+    const [a, b] = await Promise.all(
+      owners.map(async (owner) => {
+        let time = 0;
+        const store = openStore({ owner, leaseMs: 60_000, now: () => new Date(time) });
+        await store.prepare(view);
+        return {
+          store,
+          wait: (ms: number) => {
+            time += ms;
+          },
+          commit: (position: bigint, seen: number) =>
+            store.commit(view, [tally('x', position, seen)], position),
+        };
+      }),
+    );
+    if (a === undefined || b === undefined) throw new Error('two were asked for');
+    const stored = async () => {
+      const [found] = await a.store.getMany(view, ['x']);
+      return { seen: found?.doc.seen, checkpoint: await a.store.checkpoint(view) };
+    };
+    return { view, a, b, stored };
+  }
+
+  it('lets one write and the other wait until that one has not been heard of for the lease', async () => {
+    const { a, b, stored } = await twoWriters();
+    await a.commit(1n, 1);
+    b.wait(59_999);
+    await expect(b.commit(2n, 20)).rejects.toMatchObject(waiting);
+    expect(await stored()).toEqual({ seen: 1, checkpoint: 1n });
+    b.wait(1);
+    await b.commit(2n, 20);
+    expect(await stored()).toEqual({ seen: 20, checkpoint: 2n });
+  });
+
+  it('refuses a writer that has been replaced, once, and lets it wait after that', async () => {
+    const { a, b, stored } = await twoWriters();
+    await a.commit(1n, 1);
+    b.wait(60_000);
+    await b.commit(5n, 5);
+    a.wait(60_000);
+    await expect(a.commit(6n, 6)).rejects.toMatchObject(fenced);
+    await expect(a.commit(6n, 6)).rejects.toMatchObject(waiting);
+    expect(await stored()).toEqual({ seen: 5, checkpoint: 5n });
+    await b.commit(6n, 6);
+    expect(await stored()).toEqual({ seen: 6, checkpoint: 6n });
+  });
+
+  it('loses nothing by one that believes to have the lease still', async () => {
+    const { a, b, stored } = await twoWriters();
+    await a.commit(1n, 1);
+    b.wait(60_000);
+    await b.commit(5n, 5);
+    await expect(a.commit(4n, 4)).rejects.toMatchObject(fenced);
+    expect(await stored()).toEqual({ seen: 5, checkpoint: 5n });
+  });
+
+  it('lets a writer go on after its lease when nobody has come', async () => {
+    const { a, b } = await twoWriters();
+    await a.commit(1n, 1);
+    a.wait(1_000_000);
+    await a.commit(2n, 2);
+    await expect(b.commit(3n, 3)).rejects.toMatchObject(waiting);
+  });
+
+  it('lets the next one begin at once after an orderly end', async () => {
+    const { a, b } = await twoWriters();
+    await a.commit(1n, 1);
+    await a.store.close();
+    await b.commit(2n, 2);
+  });
+
+  it('lets one of the same name take over at once', async () => {
+    const { a, b } = await twoWriters(['projector-0', 'projector-0']);
+    await a.commit(1n, 1);
+    await b.commit(2n, 2);
+    await expect(a.commit(3n, 3)).rejects.toMatchObject(fenced);
+  });
+
+  it('is one per view', async () => {
+    const { a, b } = await twoWriters();
+    const other = talliesView();
+    await b.store.prepare(other);
+    await a.commit(1n, 1);
+    await b.store.commit(other, [], 1n);
+  });
+
+  it('keeps the lease of a writer that has nothing to write', async () => {
+    const view = talliesView();
+    const store = openStore({ owner: 'idle', leaseMs: 300 });
+    await store.prepare(view);
+    await store.commit(view, [], 1n);
+    const until = async () => {
+      const checkpoints = mongo.client
+        .db(mongo.database)
+        .collection<{ _id: string; until: number }>('checkpoints');
+      return (await checkpoints.findOne({ _id: `${view.name}_v1` }))?.until ?? 0;
+    };
+    const first = await until();
+    while ((await until()) === first) await pause(20);
+    expect(await until()).toBeGreaterThan(first);
+  });
+});
+
+describe(`a crash between documents and checkpoint: ${mongoName}`, () => {
+  it('leaves documents that the same events do not change again', async () => {
+    const view = talliesView();
+    const batch = [tally('x', 3n, 2), tally('y', 2n, 1)];
+    const crashing = openStore();
+    await crashing.prepare(view);
+    // Documents are written in bulk; one by one is how the checkpoint moves.
+    const checkpointMove = jest
+      .spyOn(Collection.prototype, 'updateOne')
+      .mockRejectedValueOnce(new MongoNetworkError('closed'));
+    await expect(crashing.commit(view, batch, 3n)).rejects.toMatchObject({ kind: 'unavailable' });
+    checkpointMove.mockRestore();
+
+    const store = openStore();
+    await store.prepare(view);
+    const atRest = () => mongo.client.db(mongo.database).collection(`${view.name}_v1`).find().toArray();
+    const left = await atRest();
+    expect(left).toHaveLength(2);
+    expect(await store.checkpoint(view)).toBe(START);
+    await store.commit(view, batch, 3n);
+    expect(await atRest()).toEqual(left);
+    expect(await store.checkpoint(view)).toBe(3n);
+  });
+});
+
+describe(`a refused write: ${mongoName}`, () => {
+  const refused = (code: number): MongoServerError =>
+    new MongoServerError({ message: 'said by a server', code });
+
+  async function commitAfter(error: Error) {
+    const view = talliesView();
+    const store = openStore();
+    await store.prepare(view);
+    const bulkWrite = jest.spyOn(Collection.prototype, 'bulkWrite').mockRejectedValueOnce(error);
+    try {
+      await store.commit(view, [tally('x', 1n, 1)], 1n);
+      return await store.getMany(view, ['x']);
+    } finally {
+      bulkWrite.mockRestore();
+    }
+  }
+
+  it('is sent again where another writer made the document at the same moment', async () => {
+    expect(await commitAfter(refused(11000))).toEqual([tally('x', 1n, 1)]);
+  });
+
+  it('is a mistake of ours for any other reason', async () => {
+    const error = refused(2);
+    await expect(commitAfter(error)).rejects.toBe(error);
+  });
+});
+
+describe(`a server that does not answer: ${mongoName}`, () => {
+  it('is unavailable, and serves again once it does', async () => {
+    const proxy = await startTcpProxy(mongo.address);
+    const store = openStore({ url: mongo.urlBy(proxy.port), timeoutMs: 500 });
+    const view = talliesView();
+    await store.prepare(view);
+    proxy.hang();
+    await expect(store.commit(view, [tally('x', 1n, 1)], 1n)).rejects.toMatchObject({ kind: 'unavailable' });
+    await expect(store.count(view, [])).rejects.toMatchObject({ kind: 'unavailable' });
+    proxy.goOn();
+    await store.commit(view, [tally('x', 1n, 1)], 1n);
+    expect(await store.count(view, [])).toBe(1);
+    await store.close();
+    await proxy.close();
+  });
+
+  it('is unavailable from the start where nobody listens', async () => {
+    const proxy = await startTcpProxy({ host: '127.0.0.1', port: 9 });
+    await proxy.close();
+    const store = openStore({ url: `mongodb://127.0.0.1:${String(proxy.port)}/`, timeoutMs: 200 });
+    await expect(store.prepare(talliesView())).rejects.toMatchObject({ kind: 'unavailable' });
+  });
+});
+
+const onFerretDb = realMongoUrl === undefined ? describe : describe.skip;
+
+onFerretDb('a server that dies while a view is projected: FerretDB (MongoDB-compatible)', () => {
+  it('is ridden out: every event counts once', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'clawback-ferretdb-'));
+    const ferretDb = await startFerretDb({ dataDirectory: folder });
+    const store = new MongoReadStore({
+      url: ferretDb.url,
+      database: 'views',
+      owner: 'projector',
+      timeoutMs: 2000,
+    });
+    const events = new InMemoryEventStore();
+    const streams = 40;
+    const rounds = 50;
+    for (let round = 0; round < rounds; round += 1) {
+      for (let stream = 0; stream < streams; stream += 1) {
+        const expected = round === 0 ? 'noStream' : BigInt(round - 1);
+        const event = { id: newId(), type: 'Happened', data: {}, metadata: {} };
+        await events.append(`s-${String(stream)}`, expected, [event]);
+      }
+    }
+    const head = await events.head();
+    const view = talliesView();
+    const watch = new Watch();
+    const projector = new Projector({
+      events,
+      store,
+      projections: [view],
+      batchSize: 20,
+      onState: (state) => {
+        watch.see(state);
+      },
+    });
+    await projector.start();
+
+    await watch.until(({ position }) => position >= 400n);
+    await ferretDb.kill();
+    const stalled = await watch.until(({ error }) => error !== undefined);
+    expect(stalled.position).toBeLessThan(head);
+    await ferretDb.restart();
+
+    expect(await projector.whenProjected(view.name, head, { timeoutMs: 50_000 })).toBe(true);
+    await projector.stop();
+    expect(await store.checkpoint(view)).toBe(head);
+    const { items } = await store.find(view, { where: [], limit: 1000 });
+    expect(items.map(({ doc }) => doc.seen)).toEqual(Array<number>(streams).fill(rounds));
+
+    await store.close();
+    await ferretDb.stop();
+    await rm(folder, { recursive: true });
+  });
+});
+
+/** Waits for a state of a view. */
+class Watch {
+  private readonly waiters = new Set<(state: ViewState) => void>();
+
+  see(state: ViewState): void {
+    for (const waiter of [...this.waiters]) waiter(state);
+  }
+
+  until(wanted: (state: ViewState) => boolean): Promise<ViewState> {
+    return new Promise((resolve) => {
+      const waiter = (state: ViewState) => {
+        if (!wanted(state)) return;
+        this.waiters.delete(waiter);
+        resolve(state);
+      };
+      this.waiters.add(waiter);
+    });
+  }
+}
