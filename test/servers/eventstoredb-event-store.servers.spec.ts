@@ -398,30 +398,6 @@ if (realEventStoreUrl === undefined) {
       }
     });
 
-    it('outlives a cluster of which no node answers, with a slow reader in the middle', async () => {
-      const store = open({ connectionString: clusterUrl(200) });
-      const stream = newStream();
-      for (let round = 0; round < 10; round++) {
-        const expected = round === 0 ? 'noStream' : BigInt(round * 100 - 1);
-        await store.append(stream, expected, newEvents(100, 'x'.repeat(5_000)));
-      }
-      const reader = store.readStream(stream);
-      await reader.next();
-      await standIn.kill();
-      const appending = store.append(newStream(), 'noStream', newEvents(1));
-      // While the client looks for a node, the reader comes to the end of what had arrived.
-      await expect(open({ connectionString: clusterUrl(10), patienceMs: 100 }).head()).rejects.toMatchObject(
-        unavailable,
-      );
-      const rest = collect(reader);
-      await expect(open({ connectionString: clusterUrl(200), patienceMs: 100 }).head()).rejects.toMatchObject(
-        unavailable,
-      );
-      await standIn.restart();
-      expect((await appending).revision).toBe(0n);
-      expect(await rest).toHaveLength(999);
-    });
-
     it('gives up an append to a server that hangs, and recovers', async () => {
       const store = open({ deadlineMs: 200, patienceMs: 500 });
       const stream = newStream();

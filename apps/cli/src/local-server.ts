@@ -35,7 +35,8 @@ export async function localToken(
   request: TokenRequest,
 ): Promise<string> {
   const { printableToken, loadConfig } = await load();
-  return printableToken(loadConfig(env, { data: { directory } }).data.directory, request);
+  const { data, auth } = loadConfig(env, { data: { directory } });
+  return printableToken(data.directory, { ...request, audience: auth.audience });
 }
 
 /** All settings with their defaults, for help. */

@@ -87,6 +87,8 @@ export async function printableToken(
     readonly subject: string;
     readonly tenant: string;
     readonly ttlSeconds: number;
+    /** What the server expects; see CLAWBACK_AUDIENCE. */
+    readonly audience?: string;
   },
 ): Promise<string> {
   return signLocalToken(await loadOrCreateLocalKey(dataDirectory), options);

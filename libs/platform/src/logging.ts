@@ -25,6 +25,14 @@ export function createLogger(config: Pick<Config, 'log'>, stream?: DestinationSt
   return new JsonLogger(pino(options, stream ?? pino.destination({ fd: STDERR, sync: true })));
 }
 
+/** Parts of Nest that list every route and module at each start. */
+const NOISY: ReadonlySet<unknown> = new Set([
+  'RoutesResolver',
+  'RouterExplorer',
+  'InstanceLoader',
+  'NestFactory',
+]);
+
 /**
  * Nest's logger by pino. Takes what Nest gives (`message, ...details, context`): texts, errors and objects of fields;
  * a last text is the context, an earlier one that looks like it is a stack.
@@ -33,7 +41,7 @@ export class JsonLogger implements LoggerService {
   constructor(private readonly pino: Logger) {}
 
   log(message: unknown, ...rest: unknown[]): void {
-    this.write('info', message, rest);
+    this.write(NOISY.has(rest.at(-1)) ? 'debug' : 'info', message, rest);
   }
 
   error(message: unknown, ...rest: unknown[]): void {
