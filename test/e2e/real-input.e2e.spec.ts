@@ -1,11 +1,11 @@
 import { existsSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { pause } from '#libs/kernel';
 import { DEFAULT_TENANT } from '#libs/platform';
 import { copyKeyOf } from '#libs/remediation';
 import { foldersOf } from '../support/evidence.js';
-import { MailInput, REAL_INPUT_FILE, hasRealInput } from '../support/mail-input.js';
+import { MailInput, PROJECT_ROOT, REAL_INPUT_FILE, hasRealInput } from '../support/mail-input.js';
 import {
   Folders,
   TestServer,
@@ -22,8 +22,8 @@ import {
 
 const MINUTES = 60_000;
 
-/** In CI the file may be left out only together with everything that it comes with. */
-const isRequired = process.env.CI === 'true' && existsSync(dirname(dirname(REAL_INPUT_FILE)));
+/** In CI the file may be missing only together with everything that it comes with. */
+const isRequired = process.env.CI === 'true' && existsSync(join(PROJECT_ROOT, '../shared'));
 
 const runs = hasRealInput() || isRequired;
 if (!runs) process.stdout.write(`real input: skipped, there is no ${REAL_INPUT_FILE}\n`);
@@ -54,8 +54,8 @@ const FINISHED: readonly string[] = ['completed', 'failed', 'rejected'];
   let restored: EntryBody;
 
   beforeAll(async () => {
-    input = await MailInput.real();
     server = await TestServer.start();
+    input = await MailInput.real();
     tenant = new TestTenant(server, DEFAULT_TENANT);
   }, MINUTES);
 

@@ -592,6 +592,32 @@ if (realEventStoreUrl === undefined) {
       await expect(takeUntil(subscription, () => false)).rejects.toMatchObject(unavailable);
     });
 
+    it('comes back as a consumer when the server has forgotten it', async () => {
+      const store = open();
+      const prefix = `work-${newId()}`;
+      const states: WorkQueueState[] = [];
+      const queue = new PersistentWorkQueue({
+        connectionString: standIn.url,
+        group: prefix,
+        streamPrefix: prefix,
+        silenceMs: 50,
+        onState: (state) => states.push(state),
+      });
+      const seen: string[] = [];
+      const consuming = queue.consume((event) => {
+        seen.push(event.id);
+        return Promise.resolve('ack');
+      }, abort.signal);
+      await store.append(`${prefix}-a`, 'noStream', newEvents(1));
+      await eventually(() => seen.length === 1);
+      await standIn.forgetConsumers();
+      await store.append(`${prefix}-a`, 0n, newEvents(1));
+      await eventually(() => seen.length === 2);
+      expect(states.map(({ state }) => state)).toEqual(['consuming', 'reconnecting', 'consuming']);
+      abort.abort();
+      await consuming;
+    });
+
     it('hands out the work again that a lost consumer had, and goes on after a restart', async () => {
       const store = open();
       const prefix = `work-${newId()}`;

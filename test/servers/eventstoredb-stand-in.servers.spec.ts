@@ -465,16 +465,6 @@ describe(`protocol of ${serverName}`, () => {
       };
       while ((await parked()) !== 1n) await pause(20);
     });
-
-    it('tells who consumes, and under which name', async () => {
-      await create();
-      await once(
-        consume(() => undefined),
-        'confirmation',
-      );
-      const { connections } = await client.getPersistentSubscriptionToAllInfo(group);
-      expect(connections.map(({ connectionName }) => connectionName)).toEqual([client.connectionName]);
-    });
   });
 
   if (realEventStoreUrl === undefined) {

@@ -26,6 +26,11 @@ export class GroupsService {
     for (const group of this.#groups.values()) group.dropAll();
   }
 
+  /** Knows of no consumer any more, and leaves their calls open. */
+  forgetConsumers() {
+    for (const group of this.#groups.values()) group.takeAllBack();
+  }
+
   get methods() {
     return {
       create: (call, callback) => void this.#create(call.request.getOptions(), callback),
@@ -195,12 +200,17 @@ class Group {
   }
 
   dropAll() {
-    const dropped = this.#consumers;
-    this.#consumers = [];
-    for (const id of [...this.#outstanding.keys()]) this.#takeBack(id);
-    for (const { call } of dropped) {
+    for (const { call } of this.takeAllBack()) {
       endWith(call, groupError(grpc.status.CANCELLED, 'persistent-subscription-dropped', this.config.name));
     }
+  }
+
+  /** What was under way is for the next consumer. @returns the consumers that there were */
+  takeAllBack() {
+    const consumers = this.#consumers;
+    this.#consumers = [];
+    for (const id of [...this.#outstanding.keys()]) this.#takeBack(id);
+    return consumers;
   }
 
   info() {

@@ -75,6 +75,7 @@ const controls = {
     groups.dropConsumers();
     streams.dropSubscriptions();
   },
+  forgetConsumers: () => groups.forgetConsumers(),
   mute: () => streams.muteSubscriptions(),
   loseAnswers: (count) => streams.loseAnswers(count),
 };

@@ -26,6 +26,8 @@ export interface EventStoreDbStandIn {
   resume(): void;
   /** Ends all subscriptions, catch-up and persistent. */
   dropConsumers(): Promise<void>;
+  /** The groups know of no consumer any more; the calls of the consumers stay open. */
+  forgetConsumers(): Promise<void>;
   /** The catch-up subscriptions open now stay open and are sent nothing more. */
   mute(): Promise<void>;
   /** The next so many appends (each a call of its own) are written and never answered. */
@@ -64,6 +66,7 @@ export async function startEventStoreDbStandIn(options: StandInOptions): Promise
       child.kill('SIGCONT');
     },
     dropConsumers: () => control('dropConsumers'),
+    forgetConsumers: () => control('forgetConsumers'),
     mute: () => control('mute'),
     loseAnswers: (count) => control('loseAnswers', count),
     async restart() {

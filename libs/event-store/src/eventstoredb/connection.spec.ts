@@ -52,8 +52,7 @@ describe('a client', () => {
       connectionString: 'esdb://127.0.0.1:1,127.0.0.1:2?tls=false&maxDiscoverAttempts=2&discoveryInterval=10',
     });
     const looking = collect(client.readAll()).catch((error: unknown) => String(error));
-    const ended: unknown = Reflect.get(client, 'handleError');
-    if (typeof ended !== 'function') throw new Error('the client is no longer what it was');
+    const ended = Reflect.get(client, 'handleError') as (of: object, error: Error) => Promise<void>;
     const lost = Object.assign(new Error('lost'), { code: 14, details: '' });
     await expect(ended({ getChannel: () => undefined }, lost)).resolves.toBeUndefined();
     expect(await looking).toContain('Failed to discover');

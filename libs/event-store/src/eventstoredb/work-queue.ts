@@ -50,6 +50,8 @@ type Delivered = PersistentSubscriptionToAllResolvedEvent;
 
 const DEFAULT_SILENCE_MS = 10_000;
 const DEFAULT_MESSAGE_TIMEOUT_MS = 30_000;
+/** What the server calls a connection whose name it does not know. */
+const NAMELESS = ['', '<unknown>'];
 /** How long the client gets to let go of its calls. */
 const DISPOSE_MS = 2_000;
 const MOST_RETRIES = 2 ** 31 - 1;
@@ -81,7 +83,8 @@ export class PersistentWorkQueue {
 
   /**
    * Hands events to the handler until the signal fires, over as many connections as it takes; then waits for the
-   * handlers at work. A handler that throws has said `retry`. May be called once.
+   * handlers at work, as it does before it makes good a lost connection. A handler that throws has said `retry`. May be
+   * called once.
    */
   async consume(handler: WorkHandler, signal: AbortSignal): Promise<void> {
     const backoff = new Backoff(FIRST_WAIT_MS, LONGEST_WAIT_MS);
@@ -216,8 +219,9 @@ export class PersistentWorkQueue {
         deadline,
         client.getPersistentSubscriptionToAllInfo(this.options.group, { deadline }),
       );
-      const names = info.connections.map(({ connectionName }) => connectionName);
-      if (!names.includes(client.connectionName)) throw new Error('the server has forgotten this consumer');
+      const mayBeUs = ({ connectionName }: { readonly connectionName: string }) =>
+        [client.connectionName, ...NAMELESS].includes(connectionName);
+      if (!info.connections.some(mayBeUs)) throw new Error('the server has forgotten this consumer');
     } catch (error) {
       // Not everybody may look at a group.
       if (typeOf(error) !== 'access-denied') throw error;
