@@ -30,9 +30,6 @@ const executorProgress: ViewSpec<never> = { name: 'executor', version: 1, fields
 /** How long an answer waits for the views to show what it just recorded; then it is given all the same. */
 const SHOWN_WITHIN_MS = 10_000;
 
-/** How long a claim on a batch holds. A restarted process of the same name takes up its own batches at once. */
-const CLAIM_MS = 10 * 60_000;
-
 /** Outcomes are recorded at least this often while a batch runs. */
 const FLUSH_MS = 250;
 
@@ -129,9 +126,9 @@ const executorOptions = ({ executor }: Config): ExecutorOptions => ({
   worker: 'embedded',
   copyDeadlineMs: executor.copyDeadlineMs,
   maxAttempts: executor.maxAttempts,
-  claimMs: CLAIM_MS,
+  claimMs: executor.claimMs,
   batchesInFlight: executor.batchesInFlight,
-  remediationsInFlight: executor.remediationsInFlight,
+  batchesAhead: executor.batchesAhead,
   mailboxConcurrency: executor.mailboxConcurrency,
   flushMs: FLUSH_MS,
 });

@@ -9,6 +9,7 @@ import {
   decideAndAppend,
   isClaimRefused,
   pendingTargets,
+  type BatchCommand,
   type BatchState,
   type CommandContext,
   type CopyResult,
@@ -19,16 +20,16 @@ import type { MailboxLanes } from './mailbox-lanes.js';
 export interface ExecutorOptions {
   /** Names this worker in claims. A restarted worker with the same name may take up its own unfinished batches at once. */
   readonly worker: string;
-  /** How long one copy may take, all attempts together. */
+  /** How long one copy may take: waiting for a place at its mailbox, and all attempts. */
   readonly copyDeadlineMs: number;
   /** How often a copy is tried when its mailbox answers with a fault that may pass. */
   readonly maxAttempts: number;
-  /** How long a claim on a batch holds. */
+  /** How long a claim on a batch holds; a living worker extends it in time, a dead one's is taken over after it. */
   readonly claimMs: number;
-  /** Batches of one remediation under way at once. */
+  /** Batches under way at once in this worker. */
   readonly batchesInFlight: number;
-  /** Remediations under way at once. */
-  readonly remediationsInFlight: number;
+  /** Batches of one remediation that are released ahead of what has settled: small ones get their turn among large ones. */
+  readonly batchesAhead: number;
   /** Calls to one mailbox under way at once; Graph allows 4. */
   readonly mailboxConcurrency: number;
   /** Record outcomes at the latest after so many milliseconds, so that progress can be followed. */
@@ -105,26 +106,30 @@ export class BatchRunner {
     let revision = claimedRevision;
     const results: { target: number; result: CopyResult }[] = [];
 
-    /** Appends what is known so far. One writer at a time: the claim is ours and flushes follow each other. */
-    const flush = async (): Promise<void> => {
-      const taken = results.splice(0);
-      if (taken.length === 0) return;
-      const events = batchDecider.decide(state, {
-        type: 'RecordResults',
-        attempt: state.attempt?.number ?? 0,
-        results: taken,
-      });
-      if (events.length === 0) return;
-      const appended = await appendEvents(
-        this.store,
-        batchCodecs,
-        stream,
-        revision,
-        events,
-        this.commandContext(context, stream, `record-${String(revision)}`, this.clock.now()),
-      );
-      revision = appended.revision;
+    const attempt = claimed.attempt?.number ?? 0;
+    let extendAt = this.clock.now().getTime() + this.options.claimMs / 3;
+
+    /** One writer at a time: the claim is ours and appends follow each other. */
+    const append = async (command: BatchCommand): Promise<Tally | undefined> => {
+      const events = batchDecider.decide(state, command);
+      const last = events.at(-1);
+      if (last === undefined) return undefined;
+      const step = `${command.type}-${String(revision)}`;
+      const at = this.commandContext(context, stream, step, this.clock.now());
+      revision = (await appendEvents(this.store, batchCodecs, stream, revision, events, at)).revision;
+      if (last.type === 'BatchSettled') return last.data.tally;
       state = events.reduce<BatchState>(batchDecider.evolve, state) as Started;
+      return undefined;
+    };
+
+    /** Records what is known so far, or at least that the worker lives. */
+    const flush = async (): Promise<Tally | undefined> => {
+      const taken = results.splice(0);
+      if (taken.length > 0) return append({ type: 'RecordResults', attempt, results: taken });
+      const now = this.clock.now().getTime();
+      if (now < extendAt) return undefined;
+      extendAt = now + this.options.claimMs / 3;
+      return append({ type: 'ExtendAttempt', attempt, deadline: new Date(now + this.options.claimMs) });
     };
 
     let fault: { readonly error: unknown } | undefined;
@@ -139,9 +144,10 @@ export class BatchRunner {
         }
       }),
     );
+    let settled: Tally | undefined;
     try {
       while (!(await endsWithin(moves, this.options.flushMs))) await flush();
-      await flush();
+      settled = await flush();
     } finally {
       // When a flush was refused, too: nothing goes on behind the back of whoever runs the batch next.
       deadlines.close();
@@ -149,7 +155,7 @@ export class BatchRunner {
     }
     // Not an outcome of any copy: those without one stay pending, and the batch is run again.
     if (fault !== undefined) throw fault.error;
-    return state.status === 'settled' ? state.tally : undefined;
+    return settled;
   }
 
   /** Moves one copy, whatever it takes within its deadline and attempts; undefined when the worker is stopping. */
@@ -160,22 +166,25 @@ export class BatchRunner {
     deadlines: CopyDeadlines,
   ): Promise<CopyResult | undefined> {
     const request = moveRequest(state, target, tenant);
-    return this.lanes.run(`${tenant}/${request.mailbox}`, () =>
-      deadlines.within(async (signal) => {
-        for (let attempt = 1; ; attempt += 1) {
-          try {
-            return resultOf(await this.gateway.move(request, signal));
-          } catch (error) {
-            // Anything but the mailbox's own word is a defect or a store fault: never an outcome.
-            if (!isMailboxError(error)) throw error;
-            if (!error.retryable || attempt >= this.options.maxAttempts) {
-              return { kind: 'failed', reason: 'mailboxError', detail: error.code };
-            }
-            await pause(error.retryAfterMs ?? 100 * 2 ** attempt, signal);
-          }
-        }
-      }),
+    return deadlines.within((signal) =>
+      this.lanes.run(`${tenant}/${request.mailbox}`, () => orAbort(this.move(request, signal), signal)),
     );
+  }
+
+  /** @throws what is no word of the mailbox: a defect or a store fault, never an outcome. */
+  private async move(request: MoveRequest, signal: AbortSignal): Promise<CopyResult> {
+    for (let attempt = 1; ; attempt += 1) {
+      signal.throwIfAborted();
+      try {
+        return resultOf(await this.gateway.move(request, signal));
+      } catch (error) {
+        if (!isMailboxError(error)) throw error;
+        if (!error.retryable || attempt >= this.options.maxAttempts) {
+          return { kind: 'failed', reason: 'mailboxError', detail: error.code };
+        }
+        await pause(error.retryAfterMs ?? 100 * 2 ** attempt, signal);
+      }
+    }
   }
 
   private commandContext(
@@ -215,6 +224,19 @@ const moveRequest = (state: Started, target: number, tenant: string): MoveReques
     ...(planned.onlyFrom === undefined ? {} : { onlyFrom: planned.onlyFrom }),
   };
 };
+
+/** Rejects when the signal fires first: a gateway that does not heed it must not keep its place in the lane. */
+function orAbort<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise<T>((resolve, reject) => {
+    const give = (): void => {
+      reject(new Error('given up'));
+    };
+    signal.addEventListener('abort', give, { once: true });
+    work.then(resolve, reject).finally(() => {
+      signal.removeEventListener('abort', give);
+    });
+  });
+}
 
 /** Whether the work ends within so many milliseconds. */
 async function endsWithin(work: Promise<unknown>, ms: number): Promise<boolean> {

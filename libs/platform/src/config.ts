@@ -127,8 +127,8 @@ const groups = {
   executor: {
     copyDeadlineMs: setting(
       'CLAWBACK_COPY_DEADLINE_MS',
-      'How long one attempt at one copy may take, in milliseconds.',
-      whole(1, HOUR_MS).default(30_000),
+      'How long one copy may take, waiting for a place at its mailbox included, in milliseconds.',
+      whole(1, HOUR_MS).default(60_000),
     ),
     maxAttempts: setting(
       'CLAWBACK_MAX_ATTEMPTS',
@@ -138,12 +138,17 @@ const groups = {
     batchesInFlight: setting(
       'CLAWBACK_BATCHES_IN_FLIGHT',
       'Batches that one process works on at a time.',
-      whole(1, 1000).default(4),
-    ),
-    remediationsInFlight: setting(
-      'CLAWBACK_REMEDIATIONS_IN_FLIGHT',
-      'Remediations that one process works on at a time.',
       whole(1, 1000).default(8),
+    ),
+    batchesAhead: setting(
+      'CLAWBACK_BATCHES_AHEAD',
+      'Batches of one remediation that are given out ahead of what has settled.',
+      whole(1, 1000).default(16),
+    ),
+    claimMs: setting(
+      'CLAWBACK_CLAIM_MS',
+      'How long a worker that died keeps its batch before another takes it over, in milliseconds.',
+      whole(1000, HOUR_MS).default(15_000),
     ),
     mailboxConcurrency: setting(
       'CLAWBACK_MAILBOX_CONCURRENCY',
