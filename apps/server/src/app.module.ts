@@ -23,20 +23,27 @@ import { RemediationsController } from './remediations/remediations.controller.j
 import { Runtime } from './runtime.js';
 import { SandboxController } from './sandbox/sandbox.controller.js';
 import { HealthController } from './system/health.controller.js';
+import { MetricsController } from './system/metrics.controller.js';
+import { Metrics } from './system/metrics.js';
 import { CLOCK } from './tokens.js';
 
 /** The HTTP side: routes, the command handlers behind them, and which adapter stands for which port. */
 @Module({})
 export class AppModule {
-  static of(runtime: Runtime, config: Config, verifier: TokenVerifier): DynamicModule {
+  static of(runtime: Runtime, metrics: Metrics, config: Config, verifier: TokenVerifier): DynamicModule {
     const { limits } = config;
     const catalog = new MailCatalog(runtime.events, runtime.readStore);
     return {
       module: AppModule,
       imports: [CqrsModule.forRoot()],
-      controllers: [EmailsController, RemediationsController, SandboxController, HealthController],
+      controllers: [
+        HealthController,
+        MetricsController,
+        ...(runtime.roles.has('api') ? [EmailsController, RemediationsController, SandboxController] : []),
+      ],
       providers: [
         { provide: Runtime, useValue: runtime },
+        { provide: Metrics, useValue: metrics },
         { provide: CLOCK, useValue: runtime.clock },
         { provide: EventStore, useValue: runtime.events },
         { provide: ReadStore, useValue: runtime.readStore },

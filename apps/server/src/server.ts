@@ -17,6 +17,7 @@ import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fa
 import { AppModule } from './app.module.js';
 import { serveOpenApi } from './openapi.js';
 import { Runtime } from './runtime.js';
+import { Metrics } from './system/metrics.js';
 
 export interface RunningServer {
   /** Where it listens, for instance `http://127.0.0.1:8080`. */
@@ -40,18 +41,20 @@ const NDJSON_TYPES = [
  */
 export async function startServer(config: Config): Promise<RunningServer> {
   const logger = createLogger(config);
-  const runtime = new Runtime(config, logger);
+  const runtime = await Runtime.open(config, logger);
   let app: NestFastifyApplication | undefined;
   try {
     const adapter = new FastifyAdapter(fastifyOptions(config));
     const fastify = adapter.getInstance();
     registerRequestId(fastify);
     registerSecurityHeaders(fastify);
+    const metrics = new Metrics(runtime);
+    metrics.observe(fastify);
     fastify.addContentTypeParser(NDJSON_TYPES, (_request, body, done) => {
       done(null, body);
     });
     app = await NestFactory.create<NestFastifyApplication>(
-      AppModule.of(runtime, config, await verifierOf(config)),
+      AppModule.of(runtime, metrics, config, await verifierOf(config)),
       adapter,
       { logger },
     );
