@@ -1,5 +1,7 @@
 import { actionLogView, copiesView, copyDocId, historyView } from '#libs/action-center';
+import { BatchRunner } from '#libs/executor';
 import { START, idFrom, type Position } from '#libs/kernel';
+import type { MailboxGateway } from '#libs/mailbox';
 import type { Projection } from '#libs/read-store';
 import {
   ActiveRemediations,
@@ -21,6 +23,7 @@ import {
   remediationCodecs,
   remediationDecider,
   remediationStream,
+  sumTallies,
   type BatchCommand,
   type BatchEvent,
   type BatchState,
@@ -32,8 +35,11 @@ import {
   type RemediationEvent,
   type SelectedEmail,
   type Submission,
+  type Tally,
 } from '#libs/remediation';
+import { MailboxLanes } from '../../libs/executor/src/mailbox-lanes.js';
 import { InMemoryEventStore } from './in-memory-event-store.js';
+import { TestClock } from './test-clock.js';
 
 export const TENANT = 'fabrikam';
 
@@ -137,6 +143,32 @@ export class RemediationWorld {
     await recordSubmission(this.store, submission, approve, context);
     this.submitted.push(approvalId);
     return submission;
+  }
+
+  /** Runs an approved remediation to its end, with the runner that the executor uses. */
+  async run(submission: Submission, gateway: MailboxGateway): Promise<void> {
+    const { approvalId, planId, batches } = submission;
+    const runner = new BatchRunner(this.store, gateway, new MailboxLanes(4), new TestClock(), {
+      worker: 'worker-1',
+      copyDeadlineMs: 10_000,
+      maxAttempts: 1,
+      claimMs: 60_000,
+      batchesInFlight: 1,
+      batchesAhead: 1,
+      mailboxConcurrency: 4,
+      flushMs: 1000,
+    });
+    const context = { tenant: TENANT, actor: 'kim', correlationId: approvalId, causationId: approvalId };
+    await this.decide(approvalId, { type: 'Start' });
+    const tallies: Tally[] = [];
+    for (let number = 0; number < batches; number += 1) {
+      await this.decideBatch(submission, number, { type: 'Release' });
+      const tally = await runner.run(planId, number, context, new AbortController().signal);
+      if (tally === undefined) throw new Error(`batch ${number} was not settled`);
+      tallies.push(tally);
+    }
+    await this.decide(approvalId, { type: 'Finish', tally: sumTallies(tallies) });
+    await this.catchUp();
   }
 
   /** Submits the undo of everything that a remediation moved. */

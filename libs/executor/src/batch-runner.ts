@@ -107,29 +107,30 @@ export class BatchRunner {
     const results: { target: number; result: CopyResult }[] = [];
 
     const attempt = claimed.attempt?.number ?? 0;
-    let extendAt = this.clock.now().getTime() + this.options.claimMs / 3;
+    const third = this.options.claimMs / 3;
+    let extendAt = this.clock.now().getTime() + third;
 
     /** One writer at a time: the claim is ours and appends follow each other. */
-    const append = async (command: BatchCommand): Promise<Tally | undefined> => {
+    const append = async (command: BatchCommand): Promise<void> => {
       const events = batchDecider.decide(state, command);
-      const last = events.at(-1);
-      if (last === undefined) return undefined;
+      if (events.length === 0) return;
       const step = `${command.type}-${String(revision)}`;
       const at = this.commandContext(context, stream, step, this.clock.now());
       revision = (await appendEvents(this.store, batchCodecs, stream, revision, events, at)).revision;
-      if (last.type === 'BatchSettled') return last.data.tally;
       state = events.reduce<BatchState>(batchDecider.evolve, state) as Started;
-      return undefined;
     };
 
-    /** Records what is known so far, or at least that the worker lives. */
-    const flush = async (): Promise<Tally | undefined> => {
+    const record = async (): Promise<void> => {
       const taken = results.splice(0);
-      if (taken.length > 0) return append({ type: 'RecordResults', attempt, results: taken });
+      if (taken.length > 0) await append({ type: 'RecordResults', attempt, results: taken });
+    };
+
+    /** Says in time that this worker lives, whether it had results to record or not. */
+    const keepClaim = async (): Promise<void> => {
       const now = this.clock.now().getTime();
-      if (now < extendAt) return undefined;
-      extendAt = now + this.options.claimMs / 3;
-      return append({ type: 'ExtendAttempt', attempt, deadline: new Date(now + this.options.claimMs) });
+      if (now < extendAt) return;
+      extendAt = now + third;
+      await append({ type: 'ExtendAttempt', attempt, deadline: new Date(now + this.options.claimMs) });
     };
 
     let fault: { readonly error: unknown } | undefined;
@@ -144,18 +145,20 @@ export class BatchRunner {
         }
       }),
     );
-    let settled: Tally | undefined;
     try {
-      while (!(await endsWithin(moves, this.options.flushMs))) await flush();
-      settled = await flush();
+      while (!(await endsWithin(moves, this.options.flushMs))) {
+        await record();
+        await keepClaim();
+      }
+      await record();
     } finally {
-      // When a flush was refused, too: nothing goes on behind the back of whoever runs the batch next.
+      // When an append was refused, too: nothing goes on behind the back of whoever runs the batch next.
       deadlines.close();
       await moves;
     }
     // Not an outcome of any copy: those without one stay pending, and the batch is run again.
     if (fault !== undefined) throw fault.error;
-    return settled;
+    return state.status === 'settled' ? state.tally : undefined;
   }
 
   /** Moves one copy, whatever it takes within its deadline and attempts; undefined when the worker is stopping. */
@@ -247,23 +250,24 @@ async function endsWithin(work: Promise<unknown>, ms: number): Promise<boolean> 
 }
 
 /**
- * Gives every copy of a batch its own deadline, and ends all of them when the worker stops. A gateway that does not
- * heed its signal cannot hold the batch: the answer is not waited for.
+ * Ends the copies of a batch: all at their deadline, which they share because they begin together, or when the worker
+ * stops. A gateway that does not heed its signal cannot hold the batch: the answer is not waited for. All end in one
+ * turn, so that none that waited for a place takes up the one of another that has just ended.
  */
 class CopyDeadlines {
-  private readonly open = new Set<() => void>();
-  private over: boolean;
-  private readonly stop = (): void => {
-    this.over = true;
-    for (const end of [...this.open]) end();
-  };
+  private readonly open = new Set<(result: CopyResult | undefined) => void>();
+  private readonly timer: NodeJS.Timeout;
+  private over = false;
 
   constructor(
-    private readonly ms: number,
+    ms: number,
     private readonly stopping: AbortSignal,
   ) {
-    this.over = stopping.aborted;
-    stopping.addEventListener('abort', this.stop);
+    this.timer = setTimeout(() => {
+      this.endAll({ kind: 'timedOut' });
+    }, ms);
+    stopping.addEventListener('abort', this.close);
+    if (stopping.aborted) this.close();
   }
 
   /** What `work` answers; timedOut when the deadline comes first; undefined when the work is ended first. */
@@ -271,45 +275,26 @@ class CopyDeadlines {
     if (this.over) return Promise.resolve(undefined);
     return new Promise((resolve, reject) => {
       const controller = new AbortController();
-      let ended = false;
-      const end = (tell: () => void): void => {
-        if (ended) return;
-        ended = true;
-        clearTimeout(timer);
-        this.open.delete(onStop);
-        tell();
-      };
-      const onStop = (): void => {
-        end(() => {
-          resolve(undefined);
-        });
+      const end = (result: CopyResult | undefined): void => {
+        resolve(result);
         controller.abort();
       };
-      const timer = setTimeout(() => {
-        end(() => {
-          resolve({ kind: 'timedOut' });
-        });
-        controller.abort();
-      }, this.ms);
-      this.open.add(onStop);
-      work(controller.signal).then(
-        (result) => {
-          end(() => {
-            resolve(result);
-          });
-        },
-        (error: unknown) => {
-          end(() => {
-            reject(error instanceof Error ? error : new Error(String(error)));
-          });
-        },
-      );
+      this.open.add(end);
+      work(controller.signal)
+        .then(resolve, reject)
+        .finally(() => this.open.delete(end));
     });
   }
 
   /** Ends what is still open, and begins nothing more. */
-  close(): void {
-    this.stopping.removeEventListener('abort', this.stop);
-    this.stop();
+  readonly close = (): void => {
+    this.endAll(undefined);
+  };
+
+  private endAll(result: CopyResult | undefined): void {
+    this.over = true;
+    clearTimeout(this.timer);
+    this.stopping.removeEventListener('abort', this.close);
+    for (const end of [...this.open]) end(result);
   }
 }

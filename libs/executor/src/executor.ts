@@ -172,11 +172,12 @@ export class Executor {
 
   /** Releases what is next, or finishes. */
   private async advance(remediation: ActiveRemediation): Promise<void> {
+    const { approvalId, planId } = remediation.submission;
     if (remediation.allSettled) {
       await this.decide(remediation, { type: 'Finish', tally: sumTallies(remediation.tallies) });
+      this.active.delete(approvalId);
       return;
     }
-    const { approvalId, planId } = remediation.submission;
     for (const batch of remediation.toRelease(this.options.batchesAhead)) {
       const stream = batchStream(planId, batch);
       const context = this.command(remediation.approval, approvalId, idFrom('release', stream));
@@ -223,6 +224,8 @@ export class Executor {
         context: requestPart(recorded, approvalId),
         after: recorded.position,
       });
+      // It may have had no turn: then it comes again, to somebody else.
+      this.stopping.signal.throwIfAborted();
     }, this.stopping.signal);
   }
 

@@ -1,12 +1,9 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { BatchRunner } from '#libs/executor';
 import { isClawbackError } from '#libs/kernel';
-import { MailboxLanes } from '../../../executor/src/mailbox-lanes.js';
 import { emailOf } from '../../../../test/support/examples.js';
 import { InMemoryTenant, type CopyPlace } from '../../../../test/support/in-memory-tenant.js';
 import { RemediationWorld, TENANT, type Watch } from '../../../../test/support/remediation-world.js';
-import { TestClock } from '../../../../test/support/test-clock.js';
 import {
   ACTIONS,
   COPY_KINDS,
@@ -126,6 +123,8 @@ type Step =
       /** Seconds that pass before. */
       readonly after: number;
     }
+  /** A worker says that it lives. */
+  | { readonly do: 'extend'; readonly which: number; readonly batch: number; readonly worker: string }
   | { readonly do: 'crash'; readonly worker: string }
   | {
       readonly do: 'record';
@@ -156,7 +155,7 @@ const result: fc.Arbitrary<CopyResult> = fc.oneof(
 );
 /** Some of these targets do not exist, some come twice. */
 const results = fc.array(fc.record({ target: fc.integer({ min: -1, max: 4 }), result }), { maxLength: 6 });
-const submit: fc.Arbitrary<Step> = fc.record({
+const submit: fc.Arbitrary<Extract<Step, { do: 'submit' }>> = fc.record({
   do: fc.constant('submit' as const),
   emails: selection,
   rules,
@@ -178,6 +177,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
       after: fc.constantFrom(0, 0, 30, 90),
     }),
   },
+  fc.record({ do: fc.constant('extend' as const), which, batch: fc.nat(3), worker }),
   fc.record({ do: fc.constant('crash' as const), worker }),
   {
     weight: 3,
@@ -197,7 +197,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
 /** Begins with something to work on. */
 const story = fc
   .tuple(submit, fc.array(step, { maxLength: 30, size: 'max' }))
-  .map(([first, rest]) => [{ ...first, approve: true } as Step, { do: 'start', which: 0 }, ...rest]);
+  .map(([first, rest]): Step[] => [{ ...first, approve: true }, { do: 'start', which: 0 }, ...rest]);
 
 const CLAIM_MS = 60_000;
 
@@ -261,12 +261,16 @@ class Narrator {
     if (next.do === 'claim') {
       world.now = new Date(world.now.getTime() + next.after * 1000);
       await this.claim(submission, batch, next.worker);
+    } else if (next.do === 'extend') {
+      await this.extend(submission, batch, next.worker);
     } else {
       await this.record(submission, batch, next.worker, next.results);
     }
   }
 
+  /** The batch is released first, again and again: only the first time counts. */
   private async claim(submission: Submission, batch: number, by: string): Promise<number[]> {
+    await this.world.decideBatch(submission, batch, { type: 'Release' });
     const { now } = this.world;
     const deadline = new Date(now.getTime() + CLAIM_MS);
     const state = await this.world.decideBatch(submission, batch, {
@@ -280,6 +284,13 @@ class Narrator {
       this.attempts.set(`${by}/${submission.planId}/${String(batch)}`, state.attempt.number);
     }
     return pendingTargets(state);
+  }
+
+  private async extend(submission: Submission, batch: number, by: string): Promise<void> {
+    const attempt = this.attempts.get(`${by}/${submission.planId}/${String(batch)}`) ?? 0;
+    const deadline = new Date(this.world.now.getTime() + CLAIM_MS);
+    await this.world.decideBatch(submission, batch, { type: 'ExtendAttempt', attempt, deadline });
+    this.seen.add('an extension');
   }
 
   private async record(
@@ -379,13 +390,14 @@ describe('at every instant of every story', () => {
         }
         for (const what of narrator.seen) seen.add(what);
       }),
-      { numRuns: 80 },
+      { numRuns: 60 },
     );
     for (const what of [
       'finished',
       'finished too early',
       'undo',
       'a second attempt',
+      'an extension',
       'claimHeld',
       'claimLost',
     ]) {
@@ -412,7 +424,7 @@ describe('at every instant of every story', () => {
         const narrator = new Narrator(new RemediationWorld(strict));
         for (const next of steps) await narrator.tell(next);
       }),
-      { numRuns: 60 },
+      { numRuns: 40 },
     );
     expect(decisions).toBeGreaterThan(100);
   });
@@ -449,32 +461,6 @@ describe('undo', () => {
     'Recoverable Items/Deletions',
   ];
   const place = fc.constantFrom(...PLACES);
-  const clock = new TestClock();
-
-  /** Runs an approved remediation to its end, with the runner that the executor uses. */
-  async function run(world: RemediationWorld, tenant: InMemoryTenant, submission: Submission): Promise<void> {
-    const runner = new BatchRunner(world.store, tenant, new MailboxLanes(4), clock, {
-      worker: 'worker-1',
-      copyDeadlineMs: 10_000,
-      maxAttempts: 1,
-      claimMs: CLAIM_MS,
-      batchesInFlight: 1,
-      remediationsInFlight: 1,
-      mailboxConcurrency: 4,
-      flushMs: 1000,
-    });
-    const { approvalId, planId, batches } = submission;
-    const context = { tenant: TENANT, actor: 'kim', correlationId: approvalId, causationId: approvalId };
-    await world.decide(approvalId, { type: 'Start' });
-    const tallies: Tally[] = [];
-    for (let number = 0; number < batches; number += 1) {
-      const tally = await runner.run(planId, number, context, new AbortController().signal);
-      if (tally === undefined) throw new Error(`batch ${String(number)} was not settled`);
-      tallies.push(tally);
-    }
-    await world.decide(approvalId, { type: 'Finish', tally: sumTallies(tallies) });
-    await world.catchUp();
-  }
 
   /** The copies of some emails, theirs and the senders', each once. */
   const copiesOf = (emails: readonly SelectedEmail[]): CopyPlace[] => {
@@ -516,7 +502,7 @@ describe('undo', () => {
           const before = new Map(copies.map((copy) => [copy, tenant.locate(copy)]));
 
           const submission = await world.submit(emails, by, { batchCopies });
-          await run(world, tenant, submission);
+          await world.run(submission, tenant);
 
           const after = new Map(copies.map((copy) => [copy, tenant.locate(copy)]));
           const moved = copies.filter((copy) => after.get(copy) !== before.get(copy));
@@ -538,7 +524,7 @@ describe('undo', () => {
           const undo = await world.undo(submission.approvalId);
           expect(undo.plan.copies).toBe(moved.length);
           expect(await refusalOf(world.undo(submission.approvalId))).toBe('undoInProgress');
-          await run(world, tenant, undo);
+          await world.run(undo, tenant);
 
           expect(foldersOf(untouched)).toEqual(untouched.map((copy) => before.get(copy)));
           expect(foldersOf(others)).toEqual(othersBefore);
@@ -554,13 +540,13 @@ describe('undo', () => {
             return;
           }
           const redo = await world.undo(undo.approvalId);
-          await run(world, tenant, redo);
+          await world.run(redo, tenant);
           expect(foldersOf(untouched)).toEqual(untouched.map((copy) => after.get(copy)));
           expect(foldersOf(others)).toEqual(othersBefore);
           await expectConservation(world);
         },
       ),
-      { numRuns: 120 },
+      { numRuns: 80 },
     );
     expect(Object.entries(seen).filter(([, count]) => count === 0)).toEqual([]);
   });
