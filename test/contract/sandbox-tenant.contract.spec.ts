@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { SandboxTenant } from '#libs/mailbox';
+import { SandboxTenant } from '#libs/mailbox/sandbox';
 import { describeMailboxGatewayContract } from './mailbox-gateway.contract.js';
 
 describeMailboxGatewayContract('sandbox tenant', async () => {

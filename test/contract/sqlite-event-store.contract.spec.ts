@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { SqliteEventStore } from '#libs/event-store';
+import { SqliteEventStore } from '#libs/event-store/sqlite';
 import { describeEventStoreContract } from './event-store.contract.js';
 
 describeEventStoreContract('SQLite', async () => {

@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { SqliteReadStore } from '#libs/read-store';
+import { SqliteReadStore } from '#libs/read-store/sqlite';
 import { describeReadStoreContract } from './read-store.contract.js';
 
 describeReadStoreContract('SQLite', async () => {

@@ -300,8 +300,8 @@ describe('a soft delete of everything with the senders’ copies', () => {
       const all = await tenant.events(entry.approvalId);
       const types = [
         ...['RemediationSubmitted', 'RemediationApproved', 'RemediationStarted', 'RemediationCompleted'],
-        ...['BatchPlanned', 'BatchAttemptStarted', 'RecipientCopySoftDeleted', 'SenderCopySoftDeleted'],
-        ...['CopyAlreadyInDestination', 'BatchSettled'],
+        ...['BatchPlanned', 'BatchReleased', 'BatchAttemptStarted', 'BatchSettled'],
+        ...['RecipientCopySoftDeleted', 'SenderCopySoftDeleted', 'CopyAlreadyInDestination'],
       ];
       expect(new Set(all.map(({ type }) => type))).toEqual(new Set(types));
       expect(all.filter(({ type }) => type === 'RecipientCopySoftDeleted')).toHaveLength(MOVED - sent.size);
@@ -410,8 +410,8 @@ describe('the undo of everything', () => {
     expect(new Set((await tenant.events(undo.approvalId)).map(({ type }) => type))).toEqual(
       new Set([
         ...['RemediationSubmitted', 'RemediationApproved', 'RemediationStarted', 'RemediationCompleted'],
-        ...['BatchPlanned', 'BatchAttemptStarted', 'RecipientCopyRestored', 'SenderCopyRestored'],
-        'BatchSettled',
+        ...['BatchPlanned', 'BatchReleased', 'BatchAttemptStarted', 'BatchSettled'],
+        ...['RecipientCopyRestored', 'SenderCopyRestored'],
       ]),
     );
 

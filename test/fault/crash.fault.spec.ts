@@ -12,7 +12,8 @@ import {
 import { pause } from '#libs/kernel';
 import { Folders } from '#libs/mailbox';
 import { DEFAULT_TENANT } from '#libs/platform';
-import { SqliteReadStore, type Projection } from '#libs/read-store';
+import { type Projection } from '#libs/read-store';
+import { SqliteReadStore } from '#libs/read-store/sqlite';
 import { approvalIdFor, copyKeyOf } from '#libs/remediation';
 import {
   CrashLab,

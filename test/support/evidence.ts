@@ -1,10 +1,11 @@
 import { cp, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { SqliteEventStore } from '#libs/event-store';
+import { SqliteEventStore } from '#libs/event-store/sqlite';
 import { START, type Position } from '#libs/kernel';
 import { catalogCodecs, emailKey } from '#libs/mail-catalog';
-import { SandboxTenant, type Folder, type JournalEntry } from '#libs/mailbox';
+import { type Folder } from '#libs/mailbox';
+import { SandboxTenant, type JournalEntry } from '#libs/mailbox/sandbox';
 import { DEFAULT_TENANT } from '#libs/platform';
 import {
   batchCodecs,

@@ -146,14 +146,15 @@ export class RemediationWorld {
   }
 
   /** Runs an approved remediation to its end, with the runner that the executor uses. */
-  async run({ approvalId, planId, batches }: Submission, gateway: MailboxGateway): Promise<void> {
+  async run(submission: Submission, gateway: MailboxGateway): Promise<void> {
+    const { approvalId, planId, batches } = submission;
     const runner = new BatchRunner(this.store, gateway, new MailboxLanes(4), new TestClock(), {
       worker: 'worker-1',
       copyDeadlineMs: 10_000,
       maxAttempts: 1,
       claimMs: 60_000,
       batchesInFlight: 1,
-      remediationsInFlight: 1,
+      batchesAhead: 1,
       mailboxConcurrency: 4,
       flushMs: 1000,
     });
@@ -161,6 +162,7 @@ export class RemediationWorld {
     await this.decide(approvalId, { type: 'Start' });
     const tallies: Tally[] = [];
     for (let number = 0; number < batches; number += 1) {
+      await this.decideBatch(submission, number, { type: 'Release' });
       const tally = await runner.run(planId, number, context, new AbortController().signal);
       if (tally === undefined) throw new Error(`batch ${number} was not settled`);
       tallies.push(tally);

@@ -6,9 +6,10 @@ import { expect, jest } from '@jest/globals';
 import Papa from 'papaparse';
 import type { RunningServer } from '#apps/server';
 import type { Counts, OutcomeCounts } from '#libs/action-center';
-import { SqliteEventStore } from '#libs/event-store';
+import { SqliteEventStore } from '#libs/event-store/sqlite';
 import { pause, type Position } from '#libs/kernel';
-import { Folders, SandboxTenant, type Fault } from '#libs/mailbox';
+import { Folders } from '#libs/mailbox';
+import { SandboxTenant, type Fault } from '#libs/mailbox/sandbox';
 import { ROLES, loadConfig, type ConfigOverrides, type Role } from '#libs/platform';
 import { OUTCOMES, type EmailRef, type Outcome } from '#libs/remediation';
 import type {

@@ -1,7 +1,7 @@
 import { ActionCenter, ActiveRemediationsOfView, CopyStatesOfView } from '#libs/action-center';
 import { EventStore } from '#libs/event-store';
 import { ImportEmailsHandler, MailCatalog } from '#libs/mail-catalog';
-import { SandboxTenant } from '#libs/mailbox';
+import { SandboxTenant } from '#libs/mailbox/sandbox';
 import { ProblemFilter, RolesGuard, TokenVerifier, validationPipe, type Config } from '#libs/platform';
 import { ReadStore } from '#libs/read-store';
 import {
@@ -23,20 +23,27 @@ import { RemediationsController } from './remediations/remediations.controller.j
 import { Runtime } from './runtime.js';
 import { SandboxController } from './sandbox/sandbox.controller.js';
 import { HealthController } from './system/health.controller.js';
+import { MetricsController } from './system/metrics.controller.js';
+import { Metrics } from './system/metrics.js';
 import { CLOCK } from './tokens.js';
 
 /** The HTTP side: routes, the command handlers behind them, and which adapter stands for which port. */
 @Module({})
 export class AppModule {
-  static of(runtime: Runtime, config: Config, verifier: TokenVerifier): DynamicModule {
+  static of(runtime: Runtime, metrics: Metrics, config: Config, verifier: TokenVerifier): DynamicModule {
     const { limits } = config;
     const catalog = new MailCatalog(runtime.events, runtime.readStore);
     return {
       module: AppModule,
       imports: [CqrsModule.forRoot()],
-      controllers: [EmailsController, RemediationsController, SandboxController, HealthController],
+      controllers: [
+        HealthController,
+        MetricsController,
+        ...(runtime.roles.has('api') ? [EmailsController, RemediationsController, SandboxController] : []),
+      ],
       providers: [
         { provide: Runtime, useValue: runtime },
+        { provide: Metrics, useValue: metrics },
         { provide: CLOCK, useValue: runtime.clock },
         { provide: EventStore, useValue: runtime.events },
         { provide: ReadStore, useValue: runtime.readStore },

@@ -1,25 +1,33 @@
 import { join } from 'node:path';
 import { actionLogView, copiesView, historyView } from '#libs/action-center';
-import { SqliteEventStore } from '#libs/event-store';
+import type { EventStore } from '#libs/event-store';
 import { Executor, type ExecutorOptions } from '#libs/executor';
 import { isClawbackError, SystemClock, type Clock, type Position } from '#libs/kernel';
 import { cleanSpool, emailsView, SandboxDelivery } from '#libs/mail-catalog';
-import { SandboxTenant } from '#libs/mailbox';
-import { lockDataDirectory, type Config, type DataLock, type JsonLogger } from '#libs/platform';
+import { SandboxTenant } from '#libs/mailbox/sandbox';
+import {
+  lockDataDirectory,
+  rolesOf,
+  type Config,
+  type DataLock,
+  type JsonLogger,
+  type ProcessRole,
+} from '#libs/platform';
 import {
   Projector,
-  SqliteReadStore,
   untilShown,
   type AnyProjection,
+  type ReadStore,
   type ViewSpec,
   type ViewState,
 } from '#libs/read-store';
+import { openStores, type Stores } from './stores.js';
 
 /**
  * All views, by name, in the order in which each event reaches them. The history is last: who reads there that a
  * remediation has finished finds every outcome in the log.
  */
-const VIEWS = {
+export const VIEWS = {
   actionLog: actionLogView,
   copies: copiesView,
   emails: emailsView,
@@ -33,86 +41,119 @@ const executorProgress: ViewSpec<never> = { name: 'executor', version: 1, fields
 /** How long an answer waits for the views to show what it just recorded; then it is given all the same. */
 const SHOWN_WITHIN_MS = 10_000;
 
-/** How long a claim on a batch holds. A restarted process of the same name takes up its own batches at once. */
-const CLAIM_MS = 10 * 60_000;
-
 /** Outcomes are recorded at least this often while a batch runs. */
 const FLUSH_MS = 250;
 
 /**
- * Everything that runs without a request: the stores, the views, the sandbox tenant and the executor, in one process on
- * one data directory. The composition root of the embedded default: the only place that names adapters.
+ * Everything that runs without a request: the stores, and what the process's roles ask for of the views, the sandbox
+ * tenant and the executor. By default one process has all roles and its data directory to itself.
  */
 export class Runtime {
   readonly clock: Clock = new SystemClock();
-  readonly events: SqliteEventStore;
-  readonly readStore: SqliteReadStore;
-  readonly sandbox: SandboxTenant;
+  readonly roles: ReadonlySet<ProcessRole>;
   readonly spoolDirectory: string;
   readonly importLimitBytes: number;
-  private readonly lock: DataLock;
-  private readonly projector: Projector;
-  private readonly delivery: SandboxDelivery;
-  private readonly executor: Executor;
+  private readonly projector: Projector | undefined;
+  private readonly delivery: SandboxDelivery | undefined;
+  private readonly executor: Executor | undefined;
 
   /** @throws {ClawbackError} `dataDirectoryInUse` when another process has the directory. */
-  constructor(config: Config, logger: JsonLogger) {
-    const { directory } = config.data;
-    this.lock = lockDataDirectory(directory);
-    this.spoolDirectory = join(directory, 'spool');
+  static async open(config: Config, logger: JsonLogger): Promise<Runtime> {
+    const embedded = config.stores.eventStoreUrl === undefined || config.stores.mongoUrl === undefined;
+    const lock = embedded ? lockDataDirectory(config.data.directory) : undefined;
+    let stores: Stores | undefined;
+    try {
+      stores = await openStores(config);
+      return new Runtime(
+        config,
+        logger,
+        stores,
+        new SandboxTenant(join(config.data.directory, 'sandbox.db')),
+        lock,
+      );
+    } catch (error) {
+      await stores?.close();
+      lock?.release();
+      throw error;
+    }
+  }
+
+  private constructor(
+    config: Config,
+    logger: JsonLogger,
+    private readonly stores: Stores,
+    readonly sandbox: SandboxTenant,
+    private readonly lock: DataLock | undefined,
+  ) {
+    this.roles = rolesOf(config);
+    this.spoolDirectory = join(config.data.directory, 'spool');
     this.importLimitBytes = config.http.importLimitBytes;
-    this.events = new SqliteEventStore(join(directory, 'events.db'));
-    this.readStore = new SqliteReadStore(join(directory, 'read.db'));
-    this.sandbox = new SandboxTenant(join(directory, 'sandbox.db'));
+    const { events, readStore, viewStore, queue, instance } = stores;
     const onError = (error: unknown, what: string): void => {
       logger.error(what, { err: error });
     };
-    this.projector = new Projector({
-      events: this.events,
-      store: this.readStore,
-      projections: Object.values<AnyProjection>(VIEWS),
-      onState: (view) => {
-        if (view.state === 'failed') logger.error('a view has stopped', { view: view.view, err: view.error });
-      },
-    });
-    this.delivery = new SandboxDelivery(this.events, this.sandbox, onError);
-    this.executor = new Executor(
-      {
-        store: this.events,
-        gateway: this.sandbox,
-        checkpoints: {
-          load: () => this.readStore.checkpoint(executorProgress),
-          save: (position) => this.readStore.commit(executorProgress, [], position),
+    if (this.roles.has('projections')) {
+      this.projector = new Projector({
+        events,
+        store: viewStore,
+        projections: Object.values<AnyProjection>(VIEWS),
+        onState: (view) => {
+          if (view.state === 'failed')
+            logger.error('a view has stopped', { view: view.view, err: view.error });
         },
-        clock: this.clock,
-        mailboxesReady: (position, signal) => this.sandbox.whenDelivered(position, signal),
-        onError,
-      },
-      executorOptions(config),
-    );
+      });
+    }
+    if (this.roles.has('executor')) {
+      this.delivery = new SandboxDelivery(events, sandbox, onError);
+      this.executor = new Executor(
+        {
+          store: events,
+          gateway: sandbox,
+          checkpoints: {
+            load: () => readStore.checkpoint(executorProgress),
+            save: (position) => readStore.commit(executorProgress, [], position),
+          },
+          clock: this.clock,
+          mailboxesReady: (position, signal) => sandbox.whenDelivered(position, signal),
+          onError,
+          ...(queue === undefined ? {} : { queue }),
+        },
+        executorOptions(config, instance),
+      );
+    }
+  }
+
+  get events(): EventStore {
+    return this.stores.events;
+  }
+
+  get readStore(): ReadStore {
+    return this.stores.readStore;
   }
 
   async start(): Promise<void> {
     await cleanSpool(this.spoolDirectory);
-    await this.readStore.prepare(executorProgress);
-    await this.projector.start();
-    this.delivery.start();
-    await this.executor.start();
+    const { readStore } = this.stores;
+    await readStore.prepare(executorProgress);
+    for (const view of Object.values<ViewSpec<never>>(VIEWS)) await readStore.prepare(view);
+    await this.projector?.start();
+    this.delivery?.start();
+    await this.executor?.start();
   }
 
   /** Ends in the order of the flow, so that nothing is started that could not be recorded. */
   async stop(): Promise<void> {
-    await this.executor.stop();
-    await this.delivery.stop();
-    await this.projector.stop();
+    await this.executor?.stop();
+    await this.delivery?.stop();
+    await this.projector?.stop();
     await this.sandbox.close();
-    await this.readStore.close();
-    await this.events.close();
-    this.lock.release();
+    await this.stores.close();
+    this.lock?.release();
   }
 
+  /** The state of the views that this process keeps; none when another one does. */
   views(): readonly ViewState[] {
-    return this.projector.state();
+    return this.projector?.state() ?? [];
   }
 
   /** Waits, within reason, until the views show a position: a caller sees what it has just done. */
@@ -128,13 +169,13 @@ export class Runtime {
   }
 }
 
-const executorOptions = ({ executor }: Config): ExecutorOptions => ({
-  worker: 'embedded',
+const executorOptions = ({ executor }: Config, worker: string): ExecutorOptions => ({
+  worker,
   copyDeadlineMs: executor.copyDeadlineMs,
   maxAttempts: executor.maxAttempts,
-  claimMs: CLAIM_MS,
+  claimMs: executor.claimMs,
   batchesInFlight: executor.batchesInFlight,
-  remediationsInFlight: executor.remediationsInFlight,
+  batchesAhead: executor.batchesAhead,
   mailboxConcurrency: executor.mailboxConcurrency,
   flushMs: FLUSH_MS,
 });

@@ -18,6 +18,7 @@ import { AppModule } from './app.module.js';
 import { acceptStreamedBodies } from './http/streamed-body.js';
 import { serveOpenApi } from './openapi.js';
 import { Runtime } from './runtime.js';
+import { Metrics } from './system/metrics.js';
 
 export interface RunningServer {
   /** Where it listens, for instance `http://127.0.0.1:8080`. */
@@ -41,7 +42,7 @@ const NDJSON_TYPES = [
  */
 export async function startServer(config: Config): Promise<RunningServer> {
   const logger = createLogger(config);
-  const runtime = new Runtime(config, logger);
+  const runtime = await Runtime.open(config, logger);
   let app: NestFastifyApplication | undefined;
   try {
     const adapter = new FastifyAdapter(fastifyOptions(config));
@@ -50,8 +51,10 @@ export async function startServer(config: Config): Promise<RunningServer> {
     registerSecurityHeaders(fastify);
     fastify.removeContentTypeParser('text/plain');
     acceptStreamedBodies(fastify, NDJSON_TYPES);
+    const metrics = new Metrics(runtime);
+    metrics.observe(fastify);
     app = await NestFactory.create<NestFastifyApplication>(
-      AppModule.of(runtime, config, await verifierOf(config)),
+      AppModule.of(runtime, metrics, config, await verifierOf(config)),
       adapter,
       // Only JSON: what a form or a plain text says is never what a route expects.
       { logger, bodyParser: false },

@@ -1,3 +1,3 @@
 export * from './codec.js';
 export * from './event-store.js';
-export * from './sqlite/sqlite-event-store.js';
+export * from './work-queue.js';

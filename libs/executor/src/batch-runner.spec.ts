@@ -31,7 +31,7 @@ const options: ExecutorOptions = {
   maxAttempts: 3,
   claimMs: CLAIM_MS,
   batchesInFlight: 1,
-  remediationsInFlight: 1,
+  batchesAhead: 1,
   mailboxConcurrency: 4,
   flushMs: 10_000,
 };
@@ -39,10 +39,11 @@ const options: ExecutorOptions = {
 const copies = (count: number): PlannedCopy[] =>
   Array.from({ length: count }, (_, index) => copyOf({ mailbox: `user${index}@fabrikam.example` }));
 
-/** A store with one planned batch. */
+/** A store with one batch that is planned and released. */
 async function storeWith<Store extends InMemoryEventStore>(
   store: Store,
   planned: readonly PlannedCopy[],
+  released = true,
 ): Promise<Store> {
   const cutter = batcher();
   for (const copy of planned) cutter.add(copy);
@@ -52,11 +53,20 @@ async function storeWith<Store extends InMemoryEventStore>(
   const writer = batchWriter(store, 'softDelete', { approvalId: 'r1', planId: 'p1' }, context);
   await writer.write(batch);
   await writer.drain();
+  if (released) {
+    await decideAndAppend(
+      store,
+      batchCodecs,
+      batchDecider,
+      STREAM,
+      { type: 'Release' },
+      { ...context, commandId: 'release-1' },
+    );
+  }
   return store;
 }
 
-const planned = (...all: PlannedCopy[]): Promise<InMemoryEventStore> =>
-  storeWith(new InMemoryEventStore(), all);
+const due = (...all: PlannedCopy[]): Promise<InMemoryEventStore> => storeWith(new InMemoryEventStore(), all);
 
 /** A worker: its own lanes, a clock that stands still. */
 function workerOn(
@@ -82,11 +92,13 @@ async function eventsOf(store: InMemoryEventStore): Promise<BatchEvent[]> {
 const typesOf = async (store: InMemoryEventStore): Promise<string[]> =>
   (await eventsOf(store)).map((event) => event.type);
 
-/** Resolves when the batch has an event of this type. */
-async function recorded(store: InMemoryEventStore, type: string): Promise<void> {
+/** Resolves when the batch has an event of this type, or so many of them. */
+async function recorded(store: InMemoryEventStore, type: string, times = 1): Promise<void> {
   const { signal } = new AbortController();
+  let seen = 0;
   for await (const { events } of store.subscribe({ after: START, signal })) {
-    if (events.some((event) => event.stream === STREAM && event.type === type)) return;
+    seen += events.filter((event) => event.stream === STREAM && event.type === type).length;
+    if (seen >= times) return;
   }
 }
 
@@ -98,7 +110,7 @@ const thrownBy = (work: Promise<unknown>): Promise<unknown> =>
 
 describe('a batch that is run', () => {
   it('is claimed before anything is moved, and settled after everything is', async () => {
-    const store = await planned(...copies(2));
+    const store = await due(...copies(2));
     const typesAtFirstMove: Promise<string[]>[] = [];
     const gateway = new ScriptedGateway(({ to }) => {
       typesAtFirstMove.push(typesOf(store));
@@ -108,9 +120,10 @@ describe('a batch that is run', () => {
     const tally = await workerOn(store, gateway).run();
 
     expect(tally).toEqual(tallyOf({ recipient: { succeeded: 2 } }));
-    expect(await typesAtFirstMove[0]).toEqual(['BatchPlanned', 'BatchAttemptStarted']);
+    expect(await typesAtFirstMove[0]).toEqual(['BatchPlanned', 'BatchReleased', 'BatchAttemptStarted']);
     expect(await typesOf(store)).toEqual([
       'BatchPlanned',
+      'BatchReleased',
       'BatchAttemptStarted',
       'RecipientCopySoftDeleted',
       'RecipientCopySoftDeleted',
@@ -120,7 +133,7 @@ describe('a batch that is run', () => {
 
   it('asks the gateway for what the plan says, under a name of its own for each copy', async () => {
     const message = messageOf({ networkMessageId: 'm2' });
-    const store = await planned(
+    const store = await due(
       copyOf(),
       copyOf({
         message,
@@ -158,10 +171,10 @@ describe('a batch that is run', () => {
   });
 
   it('says who did it, for whom, when and why', async () => {
-    const store = await planned(copyOf());
+    const store = await due(copyOf());
     await workerOn(store, new ScriptedGateway()).run();
 
-    for await (const event of store.readStream(STREAM, { from: 1n })) {
+    for await (const event of store.readStream(STREAM, { from: 2n })) {
       expect(event.metadata).toMatchObject({ ...CONTEXT, occurredAt: '2025-03-07T08:00:00.000Z' });
     }
   });
@@ -189,15 +202,15 @@ describe('a batch that is run', () => {
     ],
   ];
   it.each(answers)('records what the mailbox answered: %j', async (answer, type, data, counts) => {
-    const store = await planned(copyOf());
+    const store = await due(copyOf());
     const tally = await workerOn(store, new ScriptedGateway(() => answer)).run();
 
-    expect((await eventsOf(store))[2]).toMatchObject({ type, data });
+    expect((await eventsOf(store))[3]).toMatchObject({ type, data });
     expect(tally).toEqual(tallyOf({ recipient: counts ?? {} }));
   });
 
   it('leaves alone what the plan calls not remediable', async () => {
-    const store = await planned(copyOf({ notRemediable: 'deliveryFailed' }), ...copies(1));
+    const store = await due(copyOf({ notRemediable: 'deliveryFailed' }), ...copies(1));
     const gateway = new ScriptedGateway();
 
     const tally = await workerOn(store, gateway).run();
@@ -207,16 +220,21 @@ describe('a batch that is run', () => {
   });
 
   it('settles without a call when nothing in it can be remediated', async () => {
-    const store = await planned(copyOf({ notRemediable: 'deliveryFailed' }));
+    const store = await due(copyOf({ notRemediable: 'deliveryFailed' }));
     const gateway = new ScriptedGateway();
 
     expect(await workerOn(store, gateway).run()).toEqual(tallyOf({ recipient: { nonRemediable: 1 } }));
-    expect(await typesOf(store)).toEqual(['BatchPlanned', 'BatchAttemptStarted', 'BatchSettled']);
+    expect(await typesOf(store)).toEqual([
+      'BatchPlanned',
+      'BatchReleased',
+      'BatchAttemptStarted',
+      'BatchSettled',
+    ]);
     expect(gateway.requests).toEqual([]);
   });
 
   it('that is settled answers its tally again, and nothing is moved or recorded', async () => {
-    const store = await planned(...copies(2));
+    const store = await due(...copies(2));
     const first = await workerOn(store, new ScriptedGateway()).run();
     const before = await store.head();
 
@@ -234,8 +252,17 @@ describe('a batch that is run', () => {
     expect(String(await thrownBy(worker.run()))).toContain('never planned');
   });
 
+  it('that was not released is a defect: nothing is claimed or moved', async () => {
+    const store = await storeWith(new InMemoryEventStore(), copies(1), false);
+    const gateway = new ScriptedGateway();
+
+    expect(String(await thrownBy(workerOn(store, gateway).run()))).toContain('not released');
+    expect(await typesOf(store)).toEqual(['BatchPlanned']);
+    expect(gateway.requests).toEqual([]);
+  });
+
   it('shows its progress: outcomes are recorded while other copies are under way', async () => {
-    const store = await planned(...copies(2));
+    const store = await due(...copies(2));
     const slow = gate();
     const gateway = new ScriptedGateway(async ({ mailbox, to }) => {
       if (mailbox.startsWith('user1')) await slow.opened;
@@ -247,7 +274,7 @@ describe('a batch that is run', () => {
     slow.open();
 
     expect(await running).toEqual(tallyOf({ recipient: { succeeded: 2 } }));
-    expect(await typesOf(store)).toHaveLength(5);
+    expect(await typesOf(store)).toHaveLength(6);
   });
 });
 
@@ -268,7 +295,7 @@ describe('a mailbox with a fault', () => {
   };
 
   it('is asked again as long as the fault may pass', async () => {
-    const store = await planned(copyOf());
+    const store = await due(copyOf());
     const gateway = new ScriptedGateway(failing(2, throttled));
 
     expect(await workerOn(store, gateway).run()).toEqual(tallyOf({ recipient: { succeeded: 1 } }));
@@ -276,29 +303,29 @@ describe('a mailbox with a fault', () => {
   });
 
   it('is given up after so many attempts, with its own code in the log', async () => {
-    const store = await planned(copyOf());
+    const store = await due(copyOf());
     const gateway = new ScriptedGateway(failing(3, throttled));
 
     expect(await workerOn(store, gateway).run()).toEqual(tallyOf({ recipient: { failed: 1 } }));
     expect(gateway.requests).toHaveLength(3);
-    expect((await eventsOf(store))[2]).toMatchObject({
+    expect((await eventsOf(store))[3]).toMatchObject({
       type: 'CopyRemediationFailed',
       data: { reason: 'mailboxError', detail: 'ApplicationThrottled' },
     });
   });
 
   it('is not asked again when the fault will not pass', async () => {
-    const store = await planned(copyOf());
+    const store = await due(copyOf());
     const gateway = new ScriptedGateway(failing(9, () => new MailboxError('ErrorAccessDenied', 'no', false)));
 
     expect(await workerOn(store, gateway).run()).toEqual(tallyOf({ recipient: { failed: 1 } }));
     expect(gateway.requests).toHaveLength(1);
-    expect((await eventsOf(store))[2]).toMatchObject({ data: { detail: 'ErrorAccessDenied' } });
+    expect((await eventsOf(store))[3]).toMatchObject({ data: { detail: 'ErrorAccessDenied' } });
   });
 
   it('is left in peace for as long as it asks', async () => {
     jest.useFakeTimers();
-    const store = await planned(copyOf());
+    const store = await due(copyOf());
     const gateway = new ScriptedGateway(
       failing(1, () => new MailboxError('TooManyRequests', 'slow down', true, 7_000)),
     );
@@ -313,7 +340,7 @@ describe('a mailbox with a fault', () => {
 
   it('is left in peace for longer each time when it does not say how long', async () => {
     jest.useFakeTimers();
-    const store = await planned(copyOf());
+    const store = await due(copyOf());
     const times: number[] = [];
     const gateway = new ScriptedGateway(() => {
       times.push(Date.now());
@@ -330,7 +357,7 @@ describe('a mailbox with a fault', () => {
 
   it('does not keep a copy beyond its deadline, all attempts together', async () => {
     jest.useFakeTimers();
-    const store = await planned(copyOf());
+    const store = await due(copyOf());
     const gateway = new ScriptedGateway(() => {
       throw new MailboxError('Busy', 'busy', true, 10_000);
     });
@@ -348,7 +375,7 @@ describe('a mailbox with a fault', () => {
   it.each(hanging)(
     'times out when it does not answer and %s; the other copies are not held up',
     async (_title, script) => {
-      const store = await planned(...copies(3));
+      const store = await due(...copies(3));
       const signals: AbortSignal[] = [];
       const gateway = new ScriptedGateway((request, signal) => {
         if (!request.mailbox.startsWith('user1')) return { kind: 'moved', from: 'Inbox', to: request.to };
@@ -365,26 +392,51 @@ describe('a mailbox with a fault', () => {
     },
   );
 
-  it('times out by itself alone: a later copy of the same mailbox has a deadline of its own', async () => {
-    const store = await planned(
-      copyOf({ message: messageOf({ networkMessageId: 'm1' }) }),
-      copyOf({ message: messageOf({ networkMessageId: 'm2' }) }),
-    );
+  it('holds a batch for no longer than one deadline, however many of its copies wait for a place', async () => {
+    jest.useFakeTimers();
+    const ann = (networkMessageId: string): PlannedCopy =>
+      copyOf({ mailbox: 'ann@fabrikam.example', message: messageOf({ networkMessageId }) });
+    const store = await due(ann('m1'), ann('m2'), ann('m3'), ann('m4'), ...copies(1));
     const gateway = new ScriptedGateway((request, signal) =>
-      request.networkMessageId === 'm1'
+      request.mailbox.startsWith('ann')
         ? hang(request, signal)
         : { kind: 'moved', from: 'Inbox', to: request.to },
     );
+    const running = workerOn(store, gateway, { mailboxConcurrency: 1 }).run();
 
-    const tally = await workerOn(store, gateway, { copyDeadlineMs: 20, mailboxConcurrency: 1 }).run();
+    await jest.advanceTimersByTimeAsync(options.copyDeadlineMs);
 
-    expect(tally).toEqual(tallyOf({ recipient: { timedOut: 1, succeeded: 1 } }));
+    expect(await running).toEqual(tallyOf({ recipient: { timedOut: 4, succeeded: 1 } }));
+    // Those that waited were given up unasked, and nothing asks for them afterwards.
+    const asked = gateway.requests.map((request) => request.operationId);
+    expect(asked.sort()).toEqual(['p1/0/0', 'p1/0/4']);
+    expect(jest.getTimerCount()).toBe(0);
+  });
+
+  it('that is busy with other batches is not asked after the deadline: the wait counts', async () => {
+    const store = await due(copyOf());
+    const lanes = new MailboxLanes(1);
+    const other = gate();
+    const before = lanes.run('fabrikam/lee@fabrikam.example', () => other.opened);
+    const gateway = new ScriptedGateway();
+    const runner = new BatchRunner(store, gateway, lanes, new TestClock(), {
+      ...options,
+      copyDeadlineMs: 20,
+    });
+
+    const tally = await runner.run('p1', 0, CONTEXT, new AbortController().signal);
+    other.open();
+    await before;
+
+    expect(tally).toEqual(tallyOf({ recipient: { timedOut: 1 } }));
+    await lanes.run('fabrikam/lee@fabrikam.example', () => Promise.resolve());
+    expect(gateway.requests).toEqual([]);
   });
 });
 
 describe('a gateway with a defect', () => {
   it('is no outcome of a copy: the run fails, other results are kept, and the next run finishes', async () => {
-    const store = await planned(...copies(3));
+    const store = await due(...copies(3));
     const defect = new TypeError('cannot read properties of undefined');
     const gateway = new ScriptedGateway(({ mailbox, to }) => {
       if (mailbox.startsWith('user1')) throw defect;
@@ -397,7 +449,7 @@ describe('a gateway with a defect', () => {
       'user0@fabrikam.example',
       'user2@fabrikam.example',
     ]);
-    expect(await typesOf(store)).toHaveLength(4);
+    expect(await typesOf(store)).toHaveLength(5);
 
     const mended = new ScriptedGateway();
     const tally = await workerOn(store, mended, {}, later(1)).run();
@@ -428,7 +480,7 @@ describe('several workers', () => {
   };
 
   it('leave a batch to the one that has claimed it', async () => {
-    const store = await planned(...copies(2));
+    const store = await due(...copies(2));
     await claimedBy(store, 'worker-2');
     const before = await store.head();
     const gateway = new ScriptedGateway();
@@ -439,17 +491,17 @@ describe('several workers', () => {
   });
 
   it('take over a batch whose claim has lapsed', async () => {
-    const store = await planned(...copies(2));
+    const store = await due(...copies(2));
     await claimedBy(store, 'worker-2');
 
     const tally = await workerOn(store, new ScriptedGateway(), {}, later(CLAIM_MS)).run();
 
     expect(tally).toEqual(tallyOf({ recipient: { succeeded: 2 } }));
-    expect((await eventsOf(store))[2]).toMatchObject({ data: { attempt: 2, worker: 'worker-1' } });
+    expect((await eventsOf(store))[3]).toMatchObject({ data: { attempt: 2, worker: 'worker-1' } });
   });
 
   it('take up a batch of their own at once, as after a restart', async () => {
-    const store = await planned(...copies(2));
+    const store = await due(...copies(2));
     await claimedBy(store, 'worker-1');
     expect(await workerOn(store, new ScriptedGateway(), {}, later(1)).run()).toEqual(
       tallyOf({ recipient: { succeeded: 2 } }),
@@ -457,7 +509,7 @@ describe('several workers', () => {
   });
 
   it('that begin together: one wins, the others have nothing to do, and each copy is asked for once', async () => {
-    const store = await planned(...copies(5));
+    const store = await due(...copies(5));
     const gateway = new ScriptedGateway();
 
     const workers = ['worker-1', 'worker-2', 'worker-3'].map((worker) =>
@@ -471,9 +523,112 @@ describe('several workers', () => {
     expect(gateway.requests).toHaveLength(5);
   });
 
+  /** A worker whose mailbox does not answer before the gate is opened, and the clock it goes by. */
+  async function slowWorker(answers = gate()) {
+    const store = await due(...copies(2));
+    const clock = new TestClock();
+    const gateway = new ScriptedGateway(async ({ mailbox, to }) => {
+      if (mailbox.startsWith('user1')) await answers.opened;
+      return { kind: 'moved', from: 'Inbox', to };
+    });
+    const running = workerOn(store, gateway, { flushMs: 1 }, clock).run();
+    await recorded(store, 'RecipientCopySoftDeleted');
+    return { store, clock, running, answers, gateway };
+  }
+
+  it('that live keep their batch beyond the first deadline: they extend their claim in time', async () => {
+    const { store, clock, running, answers } = await slowWorker();
+    const other = new ScriptedGateway();
+    for (const extensions of [1, 2, 3, 4, 5]) {
+      clock.advance(CLAIM_MS / 3);
+      await recorded(store, 'BatchAttemptExtended', extensions);
+      // Just before the claim would have lapsed had it not been extended, and long after the first one would have.
+      const others = workerOn(
+        store,
+        other,
+        { worker: 'worker-2' },
+        later(CLAIM_MS + (extensions * CLAIM_MS) / 3 - 1),
+      );
+      expect(await others.run()).toBeUndefined();
+    }
+    answers.open();
+
+    expect(await running).toEqual(tallyOf({ recipient: { succeeded: 2 } }));
+    expect(other.requests).toEqual([]);
+    const extended = (await eventsOf(store)).filter((event) => event.type === 'BatchAttemptExtended');
+    const start = new TestClock().now().getTime();
+    expect(extended.map(({ data }) => [data.attempt, Date.parse(data.deadline) - start])).toEqual(
+      [1, 2, 3, 4, 5].map((third) => [1, CLAIM_MS + (third * CLAIM_MS) / 3]),
+    );
+  });
+
+  it('do not extend their claim before a third of it has passed', async () => {
+    const { store, clock, running, answers } = await slowWorker();
+    clock.advance(CLAIM_MS / 3 - 1);
+    // Time for several looks at the clock.
+    for (let turn = 0; turn < 20; turn += 1) await new Promise((resolve) => setTimeout(resolve));
+    answers.open();
+    await running;
+    expect(await typesOf(store)).not.toContain('BatchAttemptExtended');
+  });
+
+  it('extend their claim also when there is something to record all the time', async () => {
+    const store = await due(...copies(6));
+    const clock = new TestClock();
+    const gateway = new ScriptedGateway(async ({ operationId, to }) => {
+      const before = Number(operationId.at(-1));
+      // Each answers as soon as the one before it is recorded: no look at the results finds none.
+      if (before > 0) {
+        await recorded(store, 'RecipientCopySoftDeleted', before);
+        clock.advance(CLAIM_MS / 3);
+      }
+      return { kind: 'moved', from: 'Inbox', to };
+    });
+    const tally = await workerOn(store, gateway, { flushMs: 5, mailboxConcurrency: 6 }, clock).run();
+
+    expect(tally).toEqual(tallyOf({ recipient: { succeeded: 6 } }));
+    const types = await typesOf(store);
+    expect(types.filter((type) => type === 'BatchAttemptExtended').length).toBeGreaterThanOrEqual(3);
+    expect(types.at(-1)).toBe('BatchSettled');
+  });
+
+  it('that stop do not extend what they leave lying', async () => {
+    const store = await due(...copies(1));
+    const clock = new TestClock();
+    const stop = new AbortController();
+    const asked = gate();
+    const gateway = new ScriptedGateway((request, signal) => {
+      asked.open();
+      return hang(request, signal);
+    });
+    const running = workerOn(store, gateway, {}, clock).run(stop.signal);
+    await asked.opened;
+    clock.advance(CLAIM_MS - 1);
+    stop.abort();
+
+    expect(await running).toBeUndefined();
+    expect(await typesOf(store)).toEqual(['BatchPlanned', 'BatchReleased', 'BatchAttemptStarted']);
+  });
+
+  it('that were taken for dead learn of it when they say that they live, and record nothing more', async () => {
+    const { store, clock, running, answers, gateway } = await slowWorker();
+    const winner = workerOn(store, new ScriptedGateway(), { worker: 'worker-2' }, later(CLAIM_MS));
+    expect(await winner.run()).toEqual(tallyOf({ recipient: { succeeded: 2 } }));
+    const head = await store.head();
+
+    clock.advance(CLAIM_MS);
+    expect(await running).toBeUndefined();
+
+    answers.open();
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(await store.head()).toBe(head);
+    expect(gateway.requests).toHaveLength(2);
+    expect(await typesOf(store)).not.toContain('BatchAttemptExtended');
+  });
+
   it('that lose their claim stop: nothing is recorded and nothing more is moved', async () => {
     // One call at a time to each mailbox: the last copy waits behind the first one.
-    const store = await planned(
+    const store = await due(
       copyOf({ mailbox: 'ann@fabrikam.example' }),
       copyOf({ mailbox: 'kim@fabrikam.example' }),
       copyOf({ mailbox: 'ann@fabrikam.example', message: messageOf({ networkMessageId: 'm2' }) }),
@@ -519,7 +674,7 @@ describe('a worker that stops in the middle', () => {
     'after %d answers goes on where it was, and every copy is moved once',
     async (answered) => {
       const all = copies(5);
-      const store = await planned(...all);
+      const store = await due(...all);
       const tenant = tenantOf(all);
       const stop = new AbortController();
       let calls = 0;
@@ -548,7 +703,7 @@ describe('a worker that stops in the middle', () => {
   );
 
   it('before it begins claims the batch and moves nothing', async () => {
-    const store = await planned(...copies(2));
+    const store = await due(...copies(2));
     const gateway = new ScriptedGateway();
     expect(await workerOn(store, gateway).run(AbortSignal.abort())).toBeUndefined();
     expect(gateway.requests).toEqual([]);
@@ -601,7 +756,7 @@ describe('the calls to one mailbox', () => {
         copyOf({ mailbox, message: messageOf({ networkMessageId: `m${index}` }) }),
       ),
     );
-    const store = await planned(...all);
+    const store = await due(...all);
     const gateway = new ScriptedGateway(async ({ to }) => {
       await new Promise((resolve) => setImmediate(resolve));
       return { kind: 'moved', from: 'Inbox', to };

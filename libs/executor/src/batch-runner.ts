@@ -9,6 +9,7 @@ import {
   decideAndAppend,
   isClaimRefused,
   pendingTargets,
+  type BatchCommand,
   type BatchState,
   type CommandContext,
   type CopyResult,
@@ -19,16 +20,16 @@ import type { MailboxLanes } from './mailbox-lanes.js';
 export interface ExecutorOptions {
   /** Names this worker in claims. A restarted worker with the same name may take up its own unfinished batches at once. */
   readonly worker: string;
-  /** How long one copy may take, all attempts together. */
+  /** How long one copy may take: waiting for a place at its mailbox, and all attempts. */
   readonly copyDeadlineMs: number;
   /** How often a copy is tried when its mailbox answers with a fault that may pass. */
   readonly maxAttempts: number;
-  /** How long a claim on a batch holds. */
+  /** How long a claim on a batch holds; a living worker extends it in time, a dead one's is taken over after it. */
   readonly claimMs: number;
-  /** Batches of one remediation under way at once. */
+  /** Batches under way at once in this worker. */
   readonly batchesInFlight: number;
-  /** Remediations under way at once. */
-  readonly remediationsInFlight: number;
+  /** Batches of one remediation that are released ahead of what has settled: small ones get their turn among large ones. */
+  readonly batchesAhead: number;
   /** Calls to one mailbox under way at once; Graph allows 4. */
   readonly mailboxConcurrency: number;
   /** Record outcomes at the latest after so many milliseconds, so that progress can be followed. */
@@ -105,26 +106,31 @@ export class BatchRunner {
     let revision = claimedRevision;
     const results: { target: number; result: CopyResult }[] = [];
 
-    /** Appends what is known so far. One writer at a time: the claim is ours and flushes follow each other. */
-    const flush = async (): Promise<void> => {
-      const taken = results.splice(0);
-      if (taken.length === 0) return;
-      const events = batchDecider.decide(state, {
-        type: 'RecordResults',
-        attempt: state.attempt?.number ?? 0,
-        results: taken,
-      });
+    const attempt = claimed.attempt?.number ?? 0;
+    const third = this.options.claimMs / 3;
+    let extendAt = this.clock.now().getTime() + third;
+
+    /** One writer at a time: the claim is ours and appends follow each other. */
+    const append = async (command: BatchCommand): Promise<void> => {
+      const events = batchDecider.decide(state, command);
       if (events.length === 0) return;
-      const appended = await appendEvents(
-        this.store,
-        batchCodecs,
-        stream,
-        revision,
-        events,
-        this.commandContext(context, stream, `record-${String(revision)}`, this.clock.now()),
-      );
-      revision = appended.revision;
+      const step = `${command.type}-${String(revision)}`;
+      const at = this.commandContext(context, stream, step, this.clock.now());
+      revision = (await appendEvents(this.store, batchCodecs, stream, revision, events, at)).revision;
       state = events.reduce<BatchState>(batchDecider.evolve, state) as Started;
+    };
+
+    const record = async (): Promise<void> => {
+      const taken = results.splice(0);
+      if (taken.length > 0) await append({ type: 'RecordResults', attempt, results: taken });
+    };
+
+    /** Says in time that this worker lives, whether it had results to record or not. */
+    const keepClaim = async (): Promise<void> => {
+      const now = this.clock.now().getTime();
+      if (now < extendAt) return;
+      extendAt = now + third;
+      await append({ type: 'ExtendAttempt', attempt, deadline: new Date(now + this.options.claimMs) });
     };
 
     let fault: { readonly error: unknown } | undefined;
@@ -140,10 +146,13 @@ export class BatchRunner {
       }),
     );
     try {
-      while (!(await endsWithin(moves, this.options.flushMs))) await flush();
-      await flush();
+      while (!(await endsWithin(moves, this.options.flushMs))) {
+        await record();
+        await keepClaim();
+      }
+      await record();
     } finally {
-      // When a flush was refused, too: nothing goes on behind the back of whoever runs the batch next.
+      // When an append was refused, too: nothing goes on behind the back of whoever runs the batch next.
       deadlines.close();
       await moves;
     }
@@ -160,22 +169,25 @@ export class BatchRunner {
     deadlines: CopyDeadlines,
   ): Promise<CopyResult | undefined> {
     const request = moveRequest(state, target, tenant);
-    return this.lanes.run(`${tenant}/${request.mailbox}`, () =>
-      deadlines.within(async (signal) => {
-        for (let attempt = 1; ; attempt += 1) {
-          try {
-            return resultOf(await this.gateway.move(request, signal));
-          } catch (error) {
-            // Anything but the mailbox's own word is a defect or a store fault: never an outcome.
-            if (!isMailboxError(error)) throw error;
-            if (!error.retryable || attempt >= this.options.maxAttempts) {
-              return { kind: 'failed', reason: 'mailboxError', detail: error.code };
-            }
-            await pause(error.retryAfterMs ?? 100 * 2 ** attempt, signal);
-          }
-        }
-      }),
+    return deadlines.within((signal) =>
+      this.lanes.run(`${tenant}/${request.mailbox}`, () => orAbort(this.move(request, signal), signal)),
     );
+  }
+
+  /** @throws what is no word of the mailbox: a defect or a store fault, never an outcome. */
+  private async move(request: MoveRequest, signal: AbortSignal): Promise<CopyResult> {
+    for (let attempt = 1; ; attempt += 1) {
+      signal.throwIfAborted();
+      try {
+        return resultOf(await this.gateway.move(request, signal));
+      } catch (error) {
+        if (!isMailboxError(error)) throw error;
+        if (!error.retryable || attempt >= this.options.maxAttempts) {
+          return { kind: 'failed', reason: 'mailboxError', detail: error.code };
+        }
+        await pause(error.retryAfterMs ?? 100 * 2 ** attempt, signal);
+      }
+    }
   }
 
   private commandContext(
@@ -216,6 +228,19 @@ const moveRequest = (state: Started, target: number, tenant: string): MoveReques
   };
 };
 
+/** Rejects when the signal fires first: a gateway that does not heed it must not keep its place in the lane. */
+function orAbort<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise<T>((resolve, reject) => {
+    const give = (): void => {
+      reject(new Error('given up'));
+    };
+    signal.addEventListener('abort', give, { once: true });
+    work.then(resolve, reject).finally(() => {
+      signal.removeEventListener('abort', give);
+    });
+  });
+}
+
 /** Whether the work ends within so many milliseconds. */
 async function endsWithin(work: Promise<unknown>, ms: number): Promise<boolean> {
   const timer = new AbortController();
@@ -225,23 +250,24 @@ async function endsWithin(work: Promise<unknown>, ms: number): Promise<boolean> 
 }
 
 /**
- * Gives every copy of a batch its own deadline, and ends all of them when the worker stops. A gateway that does not
- * heed its signal cannot hold the batch: the answer is not waited for.
+ * Ends the copies of a batch: all at their deadline, which they share because they begin together, or when the worker
+ * stops. A gateway that does not heed its signal cannot hold the batch: the answer is not waited for. All end in one
+ * turn, so that none that waited for a place takes up the one of another that has just ended.
  */
 class CopyDeadlines {
-  private readonly open = new Set<() => void>();
-  private over: boolean;
-  private readonly stop = (): void => {
-    this.over = true;
-    for (const end of [...this.open]) end();
-  };
+  private readonly open = new Set<(result: CopyResult | undefined) => void>();
+  private readonly timer: NodeJS.Timeout;
+  private over = false;
 
   constructor(
-    private readonly ms: number,
+    ms: number,
     private readonly stopping: AbortSignal,
   ) {
-    this.over = stopping.aborted;
-    stopping.addEventListener('abort', this.stop);
+    this.timer = setTimeout(() => {
+      this.endAll({ kind: 'timedOut' });
+    }, ms);
+    stopping.addEventListener('abort', this.close);
+    if (stopping.aborted) this.close();
   }
 
   /** What `work` answers; timedOut when the deadline comes first; undefined when the work is ended first. */
@@ -249,45 +275,26 @@ class CopyDeadlines {
     if (this.over) return Promise.resolve(undefined);
     return new Promise((resolve, reject) => {
       const controller = new AbortController();
-      let ended = false;
-      const end = (tell: () => void): void => {
-        if (ended) return;
-        ended = true;
-        clearTimeout(timer);
-        this.open.delete(onStop);
-        tell();
-      };
-      const onStop = (): void => {
-        end(() => {
-          resolve(undefined);
-        });
+      const end = (result: CopyResult | undefined): void => {
+        resolve(result);
         controller.abort();
       };
-      const timer = setTimeout(() => {
-        end(() => {
-          resolve({ kind: 'timedOut' });
-        });
-        controller.abort();
-      }, this.ms);
-      this.open.add(onStop);
-      work(controller.signal).then(
-        (result) => {
-          end(() => {
-            resolve(result);
-          });
-        },
-        (error: unknown) => {
-          end(() => {
-            reject(error instanceof Error ? error : new Error(String(error)));
-          });
-        },
-      );
+      this.open.add(end);
+      work(controller.signal)
+        .then(resolve, reject)
+        .finally(() => this.open.delete(end));
     });
   }
 
   /** Ends what is still open, and begins nothing more. */
-  close(): void {
-    this.stopping.removeEventListener('abort', this.stop);
-    this.stop();
+  readonly close = (): void => {
+    this.endAll(undefined);
+  };
+
+  private endAll(result: CopyResult | undefined): void {
+    this.over = true;
+    clearTimeout(this.timer);
+    this.stopping.removeEventListener('abort', this.close);
+    for (const end of [...this.open]) end(result);
   }
 }

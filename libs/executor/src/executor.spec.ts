@@ -1,138 +1,24 @@
 import { afterEach, describe, expect, it } from '@jest/globals';
-import type { RecordedEvent } from '#libs/event-store';
-import { START, type Position } from '#libs/kernel';
-import type { MailboxGateway, MoveResult } from '#libs/mailbox';
-import {
-  batchCodecs,
-  batchStream,
-  remediationStream,
-  type SelectedEmail,
-  type Submission,
-} from '#libs/remediation';
+import type { Position } from '#libs/kernel';
+import type { MoveResult } from '#libs/mailbox';
+import { batchCodecs, batchStream, remediationStream, type Submission } from '#libs/remediation';
 import { emailOf } from '../../../test/support/examples.js';
-import { InMemoryTenant } from '../../../test/support/in-memory-tenant.js';
-import { RemediationWorld, TENANT } from '../../../test/support/remediation-world.js';
+import { Checkpoints, ExecutorScene, isOf, names } from '../../../test/support/executor-scene.js';
+import { TENANT } from '../../../test/support/remediation-world.js';
 import { ScriptedGateway, gate, hang } from '../../../test/support/scripted-gateway.js';
-import { TestClock } from '../../../test/support/test-clock.js';
-import { Executor, type CheckpointStore, type ExecutorDependencies } from './executor.js';
-import type { ExecutorOptions } from './batch-runner.js';
+import type { ExecutorDependencies } from './executor.js';
 
-const options: ExecutorOptions = {
-  worker: 'worker-1',
-  copyDeadlineMs: 30_000,
-  maxAttempts: 1,
-  claimMs: 60_000,
-  batchesInFlight: 2,
-  remediationsInFlight: 4,
-  mailboxConcurrency: 4,
-  flushMs: 5,
+const scenes: ExecutorScene[] = [];
+const newScene = (): ExecutorScene => {
+  const scene = new ExecutorScene();
+  scenes.push(scene);
+  return scene;
 };
-const softDelete = { action: 'softDelete', sendersCopy: false } as const;
-
-/** A message of its own for each name. */
-const emails = (...ids: string[]): SelectedEmail[] =>
-  ids.map((networkMessageId) => emailOf({ networkMessageId }));
-
-class Checkpoints implements CheckpointStore {
-  readonly saves: Position[] = [];
-  /** Fails the next save. */
-  fail = false;
-  private saved = START;
-
-  load(): Promise<Position> {
-    return Promise.resolve(this.saved);
-  }
-
-  save(position: Position): Promise<void> {
-    if (this.fail) {
-      this.fail = false;
-      return Promise.reject(new Error('the checkpoint cannot be written'));
-    }
-    this.saves.push(position);
-    this.saved = position;
-    return Promise.resolve();
-  }
-}
-
-const open: Executor[] = [];
 afterEach(async () => {
-  await Promise.all(open.splice(0).map((executor) => executor.stop()));
+  for (const scene of scenes.splice(0)) await scene.stop();
 });
 
-/** One tenant whose mail lies in the inboxes, and the executors that a test starts on it. */
-class Scene {
-  readonly world = new RemediationWorld();
-  readonly tenant = new InMemoryTenant();
-  readonly checkpoints = new Checkpoints();
-  readonly errors: string[] = [];
-
-  async start(
-    gateway: MailboxGateway = this.tenant,
-    over: Partial<ExecutorOptions> = {},
-    deps: Partial<ExecutorDependencies> = {},
-  ): Promise<Executor> {
-    const executor = new Executor(
-      {
-        store: this.world.store,
-        gateway,
-        checkpoints: this.checkpoints,
-        clock: new TestClock(),
-        mailboxesReady: () => Promise.resolve(),
-        onError: (error, what) => this.errors.push(`${what}: ${String(error)}`),
-        ...deps,
-      },
-      { ...options, ...over },
-    );
-    await executor.start();
-    open.push(executor);
-    return executor;
-  }
-
-  /** Delivers the emails and submits their soft delete. */
-  submit(
-    ids: readonly string[],
-    over: { approve?: boolean; batchCopies?: number } = {},
-  ): Promise<Submission> {
-    const all = emails(...ids);
-    for (const { networkMessageId, recipientEmailAddress } of all) {
-      const mailbox = recipientEmailAddress;
-      this.tenant.put({ tenant: TENANT, networkMessageId, mailbox, copyKind: 'recipient' }, 'Inbox');
-    }
-    return this.world.submit(all, softDelete, over);
-  }
-
-  folderOf(networkMessageId: string): string | undefined {
-    const mailbox = emailOf().recipientEmailAddress;
-    return this.tenant.locate({ tenant: TENANT, networkMessageId, mailbox, copyKind: 'recipient' });
-  }
-
-  /** The first event that fulfils the condition, as soon as there is one. */
-  async event(condition: (event: RecordedEvent) => boolean): Promise<RecordedEvent> {
-    const { signal } = new AbortController();
-    for await (const { events } of this.world.store.subscribe({ after: START, signal })) {
-      const found = events.find(condition);
-      if (found !== undefined) return found;
-    }
-    throw new Error('the log has ended');
-  }
-
-  /** When this remediation has finished: the type of its last event. */
-  async finished({ approvalId }: Submission): Promise<string> {
-    const types = ['RemediationCompleted', 'RemediationFailed'];
-    const last = await this.event(
-      (event) => event.stream === remediationStream(approvalId) && types.includes(event.type),
-    );
-    return last.type;
-  }
-
-  async typesOf(stream: string): Promise<string[]> {
-    const types: string[] = [];
-    for await (const event of this.world.store.readStream(stream)) types.push(event.type);
-    return types;
-  }
-}
-
-const positionOf = (scene: Scene, type: string, { approvalId }: Submission): Promise<Position> =>
+const positionOf = (scene: ExecutorScene, type: string, { approvalId }: Submission): Promise<Position> =>
   scene
     .event((event) => event.type === type && event.stream === remediationStream(approvalId))
     .then((event) => event.position);
@@ -141,7 +27,7 @@ const moved = (to: string): MoveResult => ({ kind: 'moved', from: 'Inbox', to })
 
 describe('an approved remediation', () => {
   it('is started, run batch by batch, and finished', async () => {
-    const scene = new Scene();
+    const scene = newScene();
     const submission = await scene.submit(['m1', 'm2', 'm3', 'm4', 'm5'], { batchCopies: 2 });
     expect(submission.batches).toBe(3);
 
@@ -163,21 +49,21 @@ describe('an approved remediation', () => {
   });
 
   it('is run also when it is approved while the executor follows the log', async () => {
-    const scene = new Scene();
+    const scene = newScene();
     await scene.start();
     const submission = await scene.submit(['m1']);
     expect(await scene.finished(submission)).toBe('RemediationCompleted');
   });
 
   it('has failed when nothing reached its goal', async () => {
-    const scene = new Scene();
+    const scene = newScene();
     const submission = await scene.submit(['m1', 'm2']);
     await scene.start(new ScriptedGateway(hang), { copyDeadlineMs: 10 });
     expect(await scene.finished(submission)).toBe('RemediationFailed');
   });
 
   it('is not run before it is approved, nor when it was rejected', async () => {
-    const scene = new Scene();
+    const scene = newScene();
     const pending = await scene.submit(['m1'], { approve: false });
     const rejected = await scene.submit(['m2'], { approve: false });
     await scene.world.decide(rejected.approvalId, { type: 'Reject', reason: 'a drill' });
@@ -195,7 +81,7 @@ describe('an approved remediation', () => {
   });
 
   it('waits until the mailboxes have what was recorded before its approval', async () => {
-    const scene = new Scene();
+    const scene = newScene();
     const submission = await scene.submit(['m1']);
     const [asked, filled] = [gate(), gate()];
     const positions: Position[] = [];
@@ -219,11 +105,11 @@ describe('an approved remediation', () => {
   });
 
   it('that finished is not run again by an executor that has to read the whole log', async () => {
-    const scene = new Scene();
+    const scene = newScene();
     const submission = await scene.submit(['m1']);
     await scene.start();
     await scene.finished(submission);
-    await open.pop()?.stop();
+    await scene.stop();
 
     const gateway = new ScriptedGateway();
     const checkpoints = new Checkpoints();
@@ -234,25 +120,24 @@ describe('an approved remediation', () => {
     expect(gateway.requests.map((request) => request.networkMessageId)).toEqual(['m2']);
   });
 
-  it('shares the executor with others, so many at once', async () => {
-    const scene = new Scene();
-    const ids = ['m1', 'm2', 'm3', 'm4', 'm5', 'm6'];
+  it('shares the places of the worker with others', async () => {
+    const scene = newScene();
     const submissions: Submission[] = [];
-    for (const id of ids) submissions.push(await scene.submit([id]));
+    for (const id of names(6)) submissions.push(await scene.submit([id]));
     const gateway = new ScriptedGateway(async ({ to }) => {
       await new Promise((resolve) => setImmediate(resolve));
       return moved(to);
     });
 
-    await scene.start(gateway, { remediationsInFlight: 2, mailboxConcurrency: 10 });
+    await scene.start(gateway, { batchesInFlight: 2, mailboxConcurrency: 10 });
     for (const submission of submissions) await scene.finished(submission);
 
     expect(gateway.mostAtOnce.get('')).toBe(2);
   });
 
   it('has so many batches under way at once', async () => {
-    const scene = new Scene();
-    const submission = await scene.submit(['m1', 'm2', 'm3', 'm4', 'm5', 'm6'], { batchCopies: 1 });
+    const scene = newScene();
+    const submission = await scene.submit(names(6), { batchCopies: 1 });
     const gateway = new ScriptedGateway(async ({ to }) => {
       await new Promise((resolve) => setImmediate(resolve));
       return moved(to);
@@ -265,9 +150,102 @@ describe('an approved remediation', () => {
   });
 });
 
+describe('the batches of a remediation', () => {
+  /** For each event: how many batches were released and not settled after it. */
+  async function unsettled(scene: ExecutorScene, submission: Submission): Promise<number[]> {
+    let now = 0;
+    return (await scene.log()).map((event) => {
+      if (isOf('BatchReleased', submission)(event)) now += 1;
+      if (isOf('BatchSettled', submission)(event)) now -= 1;
+      return now;
+    });
+  }
+
+  it.each([
+    [1, 1],
+    [3, 1],
+    [3, 2],
+    [5, 3],
+  ])('are released in order, once, and never more than %d ahead; executors: %d', async (ahead, executors) => {
+    const scene = newScene();
+    const submission = await scene.submit(names(12), { batchCopies: 1 });
+    for (let number = 1; number <= executors; number += 1) {
+      await scene.start(scene.tenant, { worker: `worker-${number}`, batchesAhead: ahead });
+    }
+    await scene.finished(submission);
+
+    expect(Math.max(...(await unsettled(scene, submission)))).toBe(ahead);
+    const released = (await scene.log()).filter(isOf('BatchReleased', submission));
+    expect(released.map((event) => event.stream)).toEqual(
+      Array.from({ length: 12 }, (_, batch) => batchStream(submission.planId, batch)),
+    );
+    expect(released[0]?.metadata).toMatchObject({
+      tenant: TENANT,
+      correlationId: submission.approvalId,
+      causationId: (await scene.event((event) => event.type === 'RemediationApproved')).id,
+    });
+  });
+
+  it('of a small one that comes later are run before those that a large one has still to release', async () => {
+    const scene = newScene();
+    const large = await scene.submit(names(20, 'large-'), { batchCopies: 1 });
+    const [asked, hold] = [gate(), gate()];
+    const gateway = new ScriptedGateway(async (request, signal) => {
+      asked.open();
+      await hold.opened;
+      return scene.tenant.move(request, signal);
+    });
+    await scene.start(gateway, { batchesInFlight: 1, batchesAhead: 3 });
+    await asked.opened;
+    const small = await scene.submit(['small']);
+    await scene.event(isOf('BatchReleased', small));
+    hold.open();
+    await scene.finished(large);
+
+    const log = await scene.log();
+    const turn = log.findIndex(isOf('BatchAttemptStarted', small));
+    expect(log.slice(0, turn).filter(isOf('BatchAttemptStarted', large))).toHaveLength(3);
+    const end = log.findIndex((event) => event.type === 'RemediationCompleted');
+    expect(log[end]?.stream).toBe(remediationStream(small.approvalId));
+  });
+
+  it('that were released or settled are known again after a restart', async () => {
+    const scene = newScene();
+    const submission = await scene.submit(names(8), { batchCopies: 1 });
+    const asked = gate();
+    const first = new ScriptedGateway((request, signal) => {
+      if (request.networkMessageId !== 'm4') return scene.tenant.move(request, signal);
+      asked.open();
+      return hang(request, signal);
+    });
+    await scene.start(first, { batchesInFlight: 1, batchesAhead: 2 });
+    await asked.opened;
+    await scene.event(isOf('BatchReleased', submission, 4));
+    await scene.stop();
+
+    const second = new ScriptedGateway((request, signal) => scene.tenant.move(request, signal));
+    await scene.start(second, { batchesInFlight: 1, batchesAhead: 2 });
+
+    expect(await scene.finished(submission)).toBe('RemediationCompleted');
+    expect(second.requests.map((request) => request.networkMessageId)).toEqual([
+      ...['m4', 'm5', 'm6', 'm7', 'm8'],
+    ]);
+    const types = await scene.batchTypes(submission);
+    expect(types.map((all) => all.filter((type) => type === 'BatchReleased').length)).toEqual(
+      Array(8).fill(1),
+    );
+    expect(types.map((all) => all.filter((type) => type === 'BatchSettled').length)).toEqual(
+      Array(8).fill(1),
+    );
+    expect(Math.max(...(await unsettled(scene, submission)))).toBe(2);
+    expect(scene.tenant.moves).toBe(8);
+    expect(scene.errors).toEqual([]);
+  });
+});
+
 describe('the checkpoint', () => {
   it('never passes a remediation that has not finished, and goes to the end when all have', async () => {
-    const scene = new Scene();
+    const scene = newScene();
     const slow = await scene.submit(['m1']);
     const slowApproval = await positionOf(scene, 'RemediationApproved', slow);
     const [asked, release] = [gate(), gate()];
@@ -290,7 +268,7 @@ describe('the checkpoint', () => {
 
     release.open();
     await scene.finished(slow);
-    await open.pop()?.stop();
+    await scene.stop();
     const lastApproval = await positionOf(scene, 'RemediationApproved', next);
     expect(await scene.checkpoints.load()).toBeGreaterThanOrEqual(lastApproval);
     const { saves } = scene.checkpoints;
@@ -299,7 +277,7 @@ describe('the checkpoint', () => {
   });
 
   it('lets the next executor finish what a stopped one began; every copy is moved once', async () => {
-    const scene = new Scene();
+    const scene = newScene();
     const submission = await scene.submit(['m1', 'm2', 'm3', 'm4'], { batchCopies: 2 });
     const asked = gate();
     await scene.start(
@@ -312,7 +290,7 @@ describe('the checkpoint', () => {
       }),
     );
     await asked.opened;
-    await open.pop()?.stop();
+    await scene.stop();
     expect(await scene.typesOf(remediationStream(submission.approvalId))).not.toContain(
       'RemediationCompleted',
     );
@@ -334,12 +312,12 @@ describe('the checkpoint', () => {
   });
 
   it('that cannot be written is told, and work goes on', async () => {
-    const scene = new Scene();
+    const scene = newScene();
     scene.checkpoints.fail = true;
     await scene.start();
     const submission = await scene.submit(['m1']);
     expect(await scene.finished(submission)).toBe('RemediationCompleted');
-    await open.pop()?.stop();
+    await scene.stop();
     expect(scene.errors).toEqual([expect.stringContaining('the checkpoint cannot be written')]);
     const approval = await positionOf(scene, 'RemediationApproved', submission);
     expect(await scene.checkpoints.load()).toBeGreaterThanOrEqual(approval);
@@ -348,11 +326,11 @@ describe('the checkpoint', () => {
 
 describe('an undo', () => {
   it('that was recorded and then cut off by a crash is submitted and run by the executor', async () => {
-    const scene = new Scene();
+    const scene = newScene();
     const submission = await scene.submit(['m1', 'm2']);
     await scene.start();
     await scene.finished(submission);
-    await open.pop()?.stop();
+    await scene.stop();
     await claimUndoOnly(scene, submission);
 
     await scene.start();
@@ -371,7 +349,7 @@ describe('an undo', () => {
   });
 
   it('that its own request has submitted is run once', async () => {
-    const scene = new Scene();
+    const scene = newScene();
     const submission = await scene.submit(['m1']);
     await scene.start();
     await scene.finished(submission);
@@ -386,7 +364,7 @@ describe('an undo', () => {
   });
 
   /** What a request for an undo leaves behind when it dies before its last append: the batches and the claim. */
-  async function claimUndoOnly(scene: Scene, original: Submission): Promise<void> {
+  async function claimUndoOnly(scene: ExecutorScene, original: Submission): Promise<void> {
     const { world } = scene;
     const planId = 'undo-plan-1';
     await world.decideBatch({ ...original, approvalId: 'undo-1', planId }, 0, {
@@ -427,7 +405,10 @@ describe('an undo', () => {
 
 describe('a fault', () => {
   /** Resolves at the first error that is told about this. */
-  function told(scene: Scene, about: string): { first: Promise<void>; deps: Partial<ExecutorDependencies> } {
+  function told(
+    scene: ExecutorScene,
+    about: string,
+  ): { first: Promise<void>; deps: Partial<ExecutorDependencies> } {
     const { opened, open: tell } = gate();
     return {
       first: opened,
@@ -441,7 +422,7 @@ describe('a fault', () => {
   }
 
   it('of the log while nothing is under way is ridden out', async () => {
-    const scene = new Scene();
+    const scene = newScene();
     const { first, deps } = told(scene, 'following the event log');
     await scene.start(scene.tenant, {}, deps);
     scene.world.store.goDown();
@@ -453,8 +434,8 @@ describe('a fault', () => {
   });
 
   it('of the log in the middle of a remediation is ridden out, and every copy is moved once', async () => {
-    const scene = new Scene();
-    const { first, deps } = told(scene, 'running remediation');
+    const scene = newScene();
+    const { first, deps } = told(scene, 'running batch');
     const submission = await scene.submit(['m1', 'm2', 'm3']);
     let down = false;
     const gateway = new ScriptedGateway((request, signal) => {
@@ -471,7 +452,7 @@ describe('a fault', () => {
   });
 
   it('of the mailboxes’ filling is ridden out', async () => {
-    const scene = new Scene();
+    const scene = newScene();
     const submission = await scene.submit(['m1']);
     let calls = 0;
     await scene.start(
@@ -485,11 +466,11 @@ describe('a fault', () => {
       },
     );
     expect(await scene.finished(submission)).toBe('RemediationCompleted');
-    expect(scene.errors).toEqual([`running remediation ${submission.approvalId}: Error: not yet`]);
+    expect(scene.errors).toEqual([`running batch 0 of plan ${submission.planId}: Error: not yet`]);
   });
 
   it('of the gateway is told and tried again, and is never an outcome', async () => {
-    const scene = new Scene();
+    const scene = newScene();
     const submission = await scene.submit(['m1', 'm2']);
     let calls = 0;
     const gateway = new ScriptedGateway((request, signal) => {
@@ -500,44 +481,45 @@ describe('a fault', () => {
     await scene.start(gateway);
     expect(await scene.finished(submission)).toBe('RemediationCompleted');
     expect(scene.tenant.moves).toBe(2);
-    expect(scene.errors).toEqual([`running remediation ${submission.approvalId}: TypeError: a defect`]);
+    expect(scene.errors).toEqual([`running batch 0 of plan ${submission.planId}: TypeError: a defect`]);
   });
 
-  it('in one batch lets the others come to their end before the remediation is run again', async () => {
-    const scene = new Scene();
-    const submission = await scene.submit(['m1', 'm2', 'm3'], { batchCopies: 1 });
-    const happened: string[] = [];
-    const failed = gate();
+  it('in one batch holds no other batch up, and only that one is run again', async () => {
+    const scene = newScene();
+    const submission = await scene.submit(names(3), { batchCopies: 1 });
+    const othersDone = Promise.all(
+      [1, 2].map((batch) => scene.event(isOf('BatchSettled', submission, batch))),
+    );
+    let faults = 0;
     const gateway = new ScriptedGateway(async (request, signal) => {
-      if (request.networkMessageId === 'm1' && !happened.includes('failed')) {
-        happened.push('failed');
-        failed.open();
-        throw new TypeError('a defect');
-      }
-      if (request.networkMessageId === 'm2') {
-        await failed.opened;
-        // Long enough for a run that does not wait.
-        for (let turn = 0; turn < 50; turn += 1) await new Promise((resolve) => setImmediate(resolve));
-        happened.push('the other batch ended');
+      if (request.networkMessageId === 'm1') {
+        if (faults === 0) {
+          faults += 1;
+          throw new TypeError('a defect');
+        }
+        await othersDone;
       }
       return scene.tenant.move(request, signal);
     });
-    await scene.start(gateway, { batchesInFlight: 2 }, { onError: () => happened.push('told') });
+    await scene.start(gateway, { batchesInFlight: 2 });
 
     expect(await scene.finished(submission)).toBe('RemediationCompleted');
-    expect(happened).toEqual(['failed', 'the other batch ended', 'told']);
-    expect(await scene.typesOf(batchStream(submission.planId, 1))).toEqual([
-      'BatchPlanned',
-      'BatchAttemptStarted',
-      'RecipientCopySoftDeleted',
-      'BatchSettled',
+    expect(scene.errors).toEqual([`running batch 0 of plan ${submission.planId}: TypeError: a defect`]);
+    const undisturbed = [
+      ...['BatchPlanned', 'BatchReleased', 'BatchAttemptStarted'],
+      ...['RecipientCopySoftDeleted', 'BatchSettled'],
+    ];
+    expect(await scene.batchTypes(submission)).toEqual([
+      undisturbed.toSpliced(2, 0, 'BatchAttemptStarted'),
+      undisturbed,
+      undisturbed,
     ]);
   });
 });
 
 describe('an executor that is stopped', () => {
   it('does not wait for a mailbox that does not answer, and saves where to go on', async () => {
-    const scene = new Scene();
+    const scene = newScene();
     const done = await scene.submit(['m1']);
     const asked = gate();
     const executor = await scene.start(
@@ -557,12 +539,61 @@ describe('an executor that is stopped', () => {
     expect(await scene.checkpoints.load()).toBe(approval - 1n);
     expect(await scene.typesOf(batchStream(hanging.planId, 0))).toEqual([
       'BatchPlanned',
+      'BatchReleased',
       'BatchAttemptStarted',
     ]);
   });
 
+  it('begins none of the batches that wait for a place', async () => {
+    const scene = newScene();
+    const submission = await scene.submit(names(3), { batchCopies: 1 });
+    const asked = gate();
+    const gateway = new ScriptedGateway((request, signal) => {
+      asked.open();
+      return hang(request, signal);
+    });
+    await scene.start(gateway, { batchesInFlight: 1 });
+    await asked.opened;
+    await scene.event(isOf('BatchReleased', submission, 2));
+    await scene.stop();
+
+    const released = ['BatchPlanned', 'BatchReleased'];
+    expect(await scene.batchTypes(submission)).toEqual([
+      [...released, 'BatchAttemptStarted'],
+      released,
+      released,
+    ]);
+    expect(gateway.requests.map((request) => request.networkMessageId)).toEqual(['m1']);
+    expect(scene.errors).toEqual([]);
+  });
+
+  it('records the outcomes that are known, and goes on from there when it is started again', async () => {
+    const scene = newScene();
+    const submission = await scene.submit(names(4), { batchCopies: 4 });
+    const asked = gate();
+    const first = new ScriptedGateway((request, signal) => {
+      if (request.networkMessageId !== 'm4') return scene.tenant.move(request, signal);
+      // When the others have their answers.
+      setImmediate(asked.open);
+      return hang(request, signal);
+    });
+    await scene.start(first, { flushMs: 60_000 });
+    await asked.opened;
+    await scene.stop();
+    expect((await scene.batchTypes(submission))[0]?.slice(3)).toEqual([
+      'RecipientCopySoftDeleted',
+      'RecipientCopySoftDeleted',
+      'RecipientCopySoftDeleted',
+    ]);
+
+    const second = new ScriptedGateway((request, signal) => scene.tenant.move(request, signal));
+    await scene.start(second);
+    expect(await scene.finished(submission)).toBe('RemediationCompleted');
+    expect(second.requests.map((request) => request.networkMessageId)).toEqual(['m4']);
+  });
+
   it('takes no more work', async () => {
-    const scene = new Scene();
+    const scene = newScene();
     const gateway = new ScriptedGateway();
     const executor = await scene.start(gateway);
     await executor.stop();

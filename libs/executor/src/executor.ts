@@ -1,7 +1,16 @@
-import type { EventStore, RecordedEvent } from '#libs/event-store';
-import { START, idFrom, inFlight, pause, type Clock, type Position } from '#libs/kernel';
+import {
+  isWrongExpectedRevision,
+  type EventStore,
+  type Recorded,
+  type RecordedEvent,
+  type WorkQueue,
+} from '#libs/event-store';
+import { START, idFrom, pause, type Clock, type Position } from '#libs/kernel';
 import type { MailboxGateway } from '#libs/mailbox';
 import {
+  appendEvents,
+  batchCodecs,
+  batchStream,
   decideAndAppend,
   isFinished,
   loadRemediation,
@@ -10,13 +19,16 @@ import {
   remediationDecider,
   remediationStream,
   sumTallies,
+  type BatchEvent,
   type CommandContext,
   type RemediationCommand,
+  type RemediationEvent,
   type Submission,
-  type Tally,
 } from '#libs/remediation';
+import { ActiveRemediation } from './active-remediation.js';
 import { BatchRunner, type ExecutorOptions } from './batch-runner.js';
 import { MailboxLanes } from './mailbox-lanes.js';
+import { Workers, type DueBatch } from './workers.js';
 
 /** Where the executor keeps how far it has come in the event log. */
 export interface CheckpointStore {
@@ -32,21 +44,30 @@ export interface ExecutorDependencies {
   /** Resolves when the mailboxes have what was recorded up to a position (the sandbox is filled from the events). */
   readonly mailboxesReady: (position: Position, signal: AbortSignal) => Promise<void>;
   readonly onError: (error: unknown, what: string) => void;
+  /** Shares released batches out among several executors; without one this executor takes all. */
+  readonly queue?: WorkQueue;
 }
 
+type RequestPart = Omit<CommandContext, 'commandId' | 'now'>;
+
+/** How often claims are looked at. */
+const WATCH_MS = 2000;
+
 /**
- * Runs approved remediations. Driven by the event log alone: it follows the log from its checkpoint, and the checkpoint
- * never passes a remediation that has not finished, so after a crash everything unfinished is seen again. Running
- * anything again is safe (see {@link BatchRunner.run}).
+ * Runs approved remediations, driven by the event log alone.
+ *
+ * As *coordinator* it follows the log: an approval starts a remediation and releases its batches, a few ahead of what has
+ * settled; the last settlement finishes it. As *worker* it runs released batches. Any number of executors do both at the
+ * same time: every step is an append at an expected revision, so doing it twice records it once, and one claim on a batch
+ * wins. A batch whose claim has lapsed, or that nobody claimed, is taken over. The checkpoint never passes a remediation
+ * that has not finished, so after a crash everything unfinished is seen again.
  */
 export class Executor {
   private readonly stopping = new AbortController();
-  private readonly running = new Map<string, Promise<void>>();
-  /** Positions of the approvals whose remediation has not finished, in order. */
-  private readonly unfinished = new Map<string, Position>();
-  private readonly places: ReturnType<typeof inFlight>;
-  private readonly batches: BatchRunner;
-  private following: Promise<void> | undefined;
+  private readonly active = new Map<string, ActiveRemediation>();
+  private readonly workers: Workers;
+  private readonly runner: BatchRunner;
+  private background: Promise<unknown> | undefined;
   private seen: Position = START;
   private saved: Position = START;
 
@@ -54,27 +75,22 @@ export class Executor {
     private readonly deps: ExecutorDependencies,
     private readonly options: ExecutorOptions,
   ) {
-    this.places = inFlight(options.remediationsInFlight);
-    this.batches = new BatchRunner(
-      deps.store,
-      deps.gateway,
-      new MailboxLanes(options.mailboxConcurrency),
-      deps.clock,
-      options,
-    );
+    const lanes = new MailboxLanes(options.mailboxConcurrency);
+    this.runner = new BatchRunner(deps.store, deps.gateway, lanes, deps.clock, options);
+    this.workers = new Workers(options.batchesInFlight, (due) => this.runBatch(due));
   }
 
   /** Begins to follow the log, in the background. */
   async start(): Promise<void> {
     this.seen = this.saved = await this.deps.checkpoints.load();
-    this.following = this.follow();
+    this.background = Promise.all([this.follow(), this.watch(), this.consume()]);
   }
 
   /** Stops taking work, lets what is known be recorded, saves the checkpoint. */
   async stop(): Promise<void> {
     this.stopping.abort();
-    await this.following;
-    await Promise.allSettled(this.running.values());
+    await this.workers.stop();
+    await this.background;
     await this.saveCheckpoint();
   }
 
@@ -92,18 +108,95 @@ export class Executor {
         }
       } catch (error) {
         this.deps.onError(error, 'following the event log');
-        await pause(wait, signal);
       }
+      await pause(wait, signal);
     }
   }
 
   private async react(recorded: RecordedEvent): Promise<void> {
-    const event = remediationCodecs.decode(recorded);
-    if (event === undefined) return;
-    if (event.type === 'RemediationApproved') {
-      this.launch(event.data.approvalId, recorded);
-    } else if (event.type === 'RemediationUndone') {
-      await this.submitUndo(event.data.undo, recorded);
+    const life = remediationCodecs.decode(recorded);
+    if (life !== undefined) {
+      await this.onLife(life, recorded);
+      return;
+    }
+    const event = batchCodecs.decode(recorded);
+    if (event !== undefined) await this.onBatch(event);
+  }
+
+  private async onLife(event: Recorded<RemediationEvent>, recorded: RecordedEvent): Promise<void> {
+    switch (event.type) {
+      case 'RemediationApproved':
+        await this.begin(event.data.approvalId, recorded);
+        break;
+      case 'RemediationCompleted':
+      case 'RemediationFailed':
+        this.active.delete(event.data.approvalId);
+        break;
+      case 'RemediationUndone':
+        await this.submitUndo(event.data.undo, recorded);
+        break;
+      default:
+    }
+  }
+
+  private async onBatch(event: Recorded<BatchEvent>): Promise<void> {
+    const remediation = this.active.get(event.data.approvalId);
+    if (remediation?.submission.planId !== event.data.planId) return;
+    const { batch } = event.data;
+    switch (event.type) {
+      case 'BatchReleased':
+        remediation.released = Math.max(remediation.released, batch + 1);
+        remediation.expect(batch, this.now() + this.options.claimMs);
+        if (this.deps.queue === undefined) this.take(remediation, batch);
+        break;
+      case 'BatchAttemptStarted':
+      case 'BatchAttemptExtended':
+        remediation.expect(batch, Date.parse(event.data.deadline));
+        break;
+      case 'BatchSettled':
+        remediation.settle(batch, event.data.tally);
+        await this.advance(remediation);
+        break;
+      default:
+    }
+  }
+
+  private async begin(approvalId: string, approval: RecordedEvent): Promise<void> {
+    const { state } = await loadRemediation(this.deps.store, approvalId);
+    if (state.status === 'none' || isFinished(state.status)) return;
+    const remediation = new ActiveRemediation(approval, state.submission);
+    this.active.set(approvalId, remediation);
+    await this.decide(remediation, { type: 'Start' });
+    await this.advance(remediation);
+  }
+
+  /** Releases what is next, or finishes. */
+  private async advance(remediation: ActiveRemediation): Promise<void> {
+    const { approvalId, planId } = remediation.submission;
+    if (remediation.allSettled) {
+      await this.decide(remediation, { type: 'Finish', tally: sumTallies(remediation.tallies) });
+      this.active.delete(approvalId);
+      return;
+    }
+    for (const batch of remediation.toRelease(this.options.batchesAhead)) {
+      const stream = batchStream(planId, batch);
+      const context = this.command(remediation.approval, approvalId, idFrom('release', stream));
+      try {
+        // The plan is the only event before it, so nothing has to be loaded to decide.
+        await appendEvents<BatchEvent>(
+          this.deps.store,
+          batchCodecs,
+          stream,
+          0n,
+          [{ type: 'BatchReleased', data: { approvalId, planId, batch } }],
+          context,
+        );
+      } catch (error) {
+        // Released before: by another executor, or before a crash.
+        if (!isWrongExpectedRevision(error)) throw error;
+      }
+      remediation.released = batch + 1;
+      remediation.expect(batch, this.now() + this.options.claimMs);
     }
   }
 
@@ -111,107 +204,114 @@ export class Executor {
   private async submitUndo(undo: Submission, recorded: RecordedEvent): Promise<void> {
     const { state } = await loadRemediation(this.deps.store, undo.approvalId);
     if (state.status !== 'none') return;
-    await recordSubmission(this.deps.store, undo, true, {
-      ...contextOf(recorded, undo.approvalId),
-      commandId: undo.planId,
-      now: this.deps.clock.now(),
-    }).catch(async (error: unknown) => {
+    const context = this.command(recorded, undo.approvalId, undo.planId);
+    await recordSubmission(this.deps.store, undo, true, context).catch(async (error: unknown) => {
       // Its own request was faster after all.
       if ((await loadRemediation(this.deps.store, undo.approvalId)).state.status === 'none') throw error;
     });
   }
 
-  private launch(approvalId: string, approval: RecordedEvent): void {
-    if (this.running.has(approvalId)) return;
-    this.unfinished.set(approvalId, approval.position);
-    const run = this.runUntilFinished(approvalId, approval).finally(() => {
-      this.running.delete(approvalId);
+  private async consume(): Promise<void> {
+    const { queue } = this.deps;
+    if (queue === undefined) return;
+    await queue.consume(async (recorded) => {
+      const event = batchCodecs.decode(recorded);
+      if (event?.type !== 'BatchReleased') return;
+      const { approvalId, planId, batch } = event.data;
+      await this.workers.take({
+        planId,
+        batch,
+        context: requestPart(recorded, approvalId),
+        after: recorded.position,
+      });
+      // It may have had no turn: then it comes again, to somebody else.
+      this.stopping.signal.throwIfAborted();
+    }, this.stopping.signal);
+  }
+
+  /** Takes over what others have left lying. */
+  private async watch(): Promise<void> {
+    const { signal } = this.stopping;
+    while (!signal.aborted) {
+      await pause(Math.min(WATCH_MS, this.options.claimMs / 3), signal);
+      const now = this.now();
+      for (const remediation of this.active.values()) {
+        for (const batch of remediation.overdue(now)) {
+          remediation.expect(batch, now + this.options.claimMs);
+          this.take(remediation, batch);
+        }
+      }
+    }
+  }
+
+  private take(remediation: ActiveRemediation, batch: number): void {
+    const { approvalId, planId } = remediation.submission;
+    const { approval } = remediation;
+    void this.workers.take({
+      planId,
+      batch,
+      context: requestPart(approval, approvalId),
+      after: approval.position,
     });
-    this.running.set(approvalId, run);
   }
 
   /** Tries again for ever: a fault of a store or mailbox is waited out, it is never an outcome. */
-  private async runUntilFinished(approvalId: string, approval: RecordedEvent): Promise<void> {
+  private async runBatch({ planId, batch, context, after }: DueBatch): Promise<void> {
     const { signal } = this.stopping;
     for (let wait = 200; !signal.aborted; wait = Math.min(wait * 2, 10_000)) {
-      const finished = await this.takePlace(() =>
-        this.run(approvalId, approval).catch((error: unknown) => {
-          this.deps.onError(error, `running remediation ${approvalId}`);
-          return false;
-        }),
-      );
-      if (finished) {
-        this.unfinished.delete(approvalId);
-        await this.saveCheckpoint().catch((error: unknown) => {
-          this.deps.onError(error, 'saving the checkpoint');
-        });
+      try {
+        await this.deps.mailboxesReady(after, signal);
+        await this.runner.run(planId, batch, context, signal);
         return;
+      } catch (error) {
+        if (!this.isStopping()) this.deps.onError(error, `running batch ${String(batch)} of plan ${planId}`);
+        await pause(wait, signal);
       }
-      await pause(wait, signal);
     }
   }
 
-  private takePlace<T>(task: () => Promise<T>): Promise<T> {
-    return new Promise((resolve, reject) => {
-      this.places.add(() => task().then(resolve, reject)).catch(reject);
-    });
-  }
-
-  /** One run over all batches. @returns whether the remediation has finished. */
-  private async run(approvalId: string, approval: RecordedEvent): Promise<boolean> {
-    const { signal } = this.stopping;
-    const context = contextOf(approval, approvalId);
-    await this.deps.mailboxesReady(approval.position, signal);
-    const { state } = await loadRemediation(this.deps.store, approvalId);
-    if (state.status === 'none' || isFinished(state.status)) return true;
-    await this.decide(approvalId, { type: 'Start' }, context);
-
-    const { planId, batches } = state.submission;
-    const tallies: Tally[] = [];
-    const lanes = inFlight(this.options.batchesInFlight);
-    try {
-      for (let number = 0; number < batches; number += 1) {
-        if (signal.aborted) break;
-        await lanes.add(async () => {
-          const tally = await this.batches.run(planId, number, context, signal);
-          if (tally !== undefined) tallies.push(tally);
-        });
-      }
-    } finally {
-      // When a batch has failed, too: nothing goes on behind the back of the next run.
-      await lanes.drain();
-    }
-    if (tallies.length < batches) return false;
-    await this.decide(approvalId, { type: 'Finish', tally: sumTallies(tallies) }, context);
-    return true;
-  }
-
-  private async decide(
-    approvalId: string,
-    command: RemediationCommand,
-    context: Omit<CommandContext, 'commandId' | 'now'>,
-  ): Promise<void> {
+  private async decide(remediation: ActiveRemediation, command: RemediationCommand): Promise<void> {
+    const { approvalId } = remediation.submission;
     await decideAndAppend(
       this.deps.store,
       remediationCodecs,
       remediationDecider,
       remediationStream(approvalId),
       command,
-      { ...context, commandId: idFrom(command.type, approvalId), now: this.deps.clock.now() },
+      this.command(remediation.approval, approvalId, idFrom(command.type, approvalId)),
     );
+  }
+
+  private command(cause: RecordedEvent, approvalId: string, commandId: string): CommandContext {
+    return { ...requestPart(cause, approvalId), commandId, now: this.deps.clock.now() };
+  }
+
+  private isStopping(): boolean {
+    return this.stopping.signal.aborted;
+  }
+
+  private now(): number {
+    return this.deps.clock.now().getTime();
   }
 
   /** Just before the first unfinished remediation, or as far as was read. */
   private async saveCheckpoint(): Promise<void> {
     let safe = this.seen;
-    for (const position of this.unfinished.values()) if (position <= safe) safe = position - 1n;
+    for (const { approval } of this.active.values()) {
+      if (approval.position <= safe) safe = approval.position - 1n;
+    }
     if (safe <= this.saved) return;
-    await this.deps.checkpoints.save(safe);
-    this.saved = safe;
+    try {
+      await this.deps.checkpoints.save(safe);
+      this.saved = safe;
+    } catch (error) {
+      // It is saved with the next delivery; until then a restart would only read more.
+      this.deps.onError(error, 'saving the checkpoint');
+    }
   }
 }
 
-const contextOf = (cause: RecordedEvent, approvalId: string): Omit<CommandContext, 'commandId' | 'now'> => ({
+const requestPart = (cause: RecordedEvent, approvalId: string): RequestPart => ({
   tenant: cause.metadata.tenant ?? '',
   actor: cause.metadata.actor ?? '',
   correlationId: approvalId,

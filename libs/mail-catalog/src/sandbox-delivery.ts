@@ -1,6 +1,6 @@
 import type { EventStore, RecordedEvent } from '#libs/event-store';
 import { pause } from '#libs/kernel';
-import type { SandboxCopy, SandboxTenant } from '#libs/mailbox';
+import type { SandboxCopy, SandboxTenant } from '#libs/mailbox/sandbox';
 import { catalogCodecs } from './events.js';
 import { copiesOf } from './placement.js';
 

@@ -1,2 +1,1 @@
 export * from './mailbox-gateway.js';
-export * from './sandbox/sandbox-tenant.js';

@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { type ClawbackError, type FieldProblem, isClawbackError } from '#libs/kernel';
-import { configHelp, isLoopback, loadConfig } from './config.js';
+import { configHelp, isLoopback, loadConfig, rolesOf } from './config.js';
 
 const refusal = (env: Record<string, string>): ClawbackError => {
   try {
@@ -30,14 +30,17 @@ describe('loadConfig', () => {
         importLimitBytes: 1_073_741_824,
         requestTimeoutMs: 300_000,
       },
+      process: { roles: 'api,projections,executor' },
+      stores: { mongoDatabase: 'clawback' },
       data: { directory: '.clawback' },
       auth: { audience: 'clawback' },
       limits: { byHand: 100, byQuery: 200_000, exclusions: 100, active: 50, activeEmails: 1_000_000 },
       executor: {
-        copyDeadlineMs: 30_000,
+        copyDeadlineMs: 60_000,
         maxAttempts: 3,
-        batchesInFlight: 4,
-        remediationsInFlight: 8,
+        batchesInFlight: 8,
+        batchesAhead: 16,
+        claimMs: 15_000,
         mailboxConcurrency: 4,
       },
       log: { level: 'info' },
@@ -107,6 +110,21 @@ describe('loadConfig', () => {
     expect(names({ CLAWBACK_MAX_ATTEMPTS: value })).toEqual(['CLAWBACK_MAX_ATTEMPTS']);
   });
 
+  it('lets a process have some of the roles only when both stores are on servers', () => {
+    const servers = {
+      CLAWBACK_EVENTSTORE_URL: 'esdb://db.example:2113',
+      CLAWBACK_MONGODB_URL: 'mongodb://db.example',
+    };
+    const config = loadConfig({ ...servers, ROLES: 'executor, api' });
+    expect([...rolesOf(config)].sort()).toEqual(['api', 'executor']);
+    expect(rolesOf(loadConfig({})).size).toBe(3);
+    const { CLAWBACK_MONGODB_URL: _mongo, ...one } = servers;
+    expect(names({ ...one, ROLES: 'api' })).toEqual(['ROLES']);
+    expect(problems({ ...servers, ROLES: 'api,cook' })).toEqual([
+      { field: 'ROLES', problem: expect.stringContaining('must be a list of') },
+    ]);
+  });
+
   it('wants the issuer and its keys together', () => {
     expect(names({ CLAWBACK_ISSUER: 'https://login.example/' })).toEqual(['CLAWBACK_JWKS_URI']);
     expect(names({ CLAWBACK_JWKS_URI: 'https://login.example/keys' })).toEqual(['CLAWBACK_ISSUER']);
@@ -149,8 +167,8 @@ describe('isLoopback', () => {
 describe('configHelp', () => {
   it('has a line for every variable, with its default', () => {
     const lines = configHelp().split('\n');
-    expect(lines).toHaveLength(20);
-    expect(lines.every((line) => /^CLAWBACK_[A-Z_]+ {2,}\S+ {2,}\S.*\.$/.test(line))).toBe(true);
+    expect(lines).toHaveLength(26);
+    expect(lines.every((line) => /^(CLAWBACK_[A-Z_]+|ROLES) {2,}\S+ {2,}\S.*\.$/.test(line))).toBe(true);
     expect(lines.find((line) => line.startsWith('CLAWBACK_PORT '))).toContain(' 8080 ');
     expect(lines.find((line) => line.startsWith('CLAWBACK_ISSUER '))).toContain(' (none) ');
   });

@@ -38,6 +38,22 @@ const webAddress = text.refine((value) => {
   return /^https?:$/.test(protocol) && username === '' && password === '';
 }, 'must be an http or https address without credentials');
 
+/** What a process does; a deployment may split them. */
+export const PROCESS_ROLES = ['api', 'projections', 'executor'] as const;
+export type ProcessRole = (typeof PROCESS_ROLES)[number];
+
+const roles = z
+  .string()
+  .default(PROCESS_ROLES.join(','))
+  .refine(
+    (value) => value.split(',').every((role) => (PROCESS_ROLES as readonly string[]).includes(role.trim())),
+    `must be a list of ${PROCESS_ROLES.join(', ')}, with commas between them`,
+  );
+
+/** The roles that a process has, from the setting's text. */
+export const rolesOf = (config: Pick<Config, 'process'>): ReadonlySet<ProcessRole> =>
+  new Set(config.process.roles.split(',').map((role) => role.trim() as ProcessRole));
+
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const;
 
 const KIB = 1024;
@@ -71,6 +87,35 @@ const groups = {
       'CLAWBACK_REQUEST_TIMEOUT_MS',
       'How long a client may take to send its whole request, in milliseconds; 0 for ever.',
       whole(0, 24 * HOUR_MS).default(300_000),
+    ),
+  },
+  process: {
+    roles: setting(
+      'ROLES',
+      'What this process does. To split the roles, both servers have to be configured.',
+      roles,
+    ),
+  },
+  stores: {
+    eventStoreUrl: setting(
+      'CLAWBACK_EVENTSTORE_URL',
+      'Keep the events in this EventStoreDB (esdb://user:password@host:2113?tls=true) instead of a file.',
+      text.optional(),
+    ),
+    eventStoreCaFile: setting(
+      'CLAWBACK_EVENTSTORE_CA_FILE',
+      'The certificate authority of EventStoreDB, a PEM file.',
+      text.optional(),
+    ),
+    mongoUrl: setting(
+      'CLAWBACK_MONGODB_URL',
+      'Keep the views in this MongoDB (mongodb://user:password@host:27017/?replicaSet=rs0) instead of a file.',
+      text.optional(),
+    ),
+    mongoDatabase: setting(
+      'CLAWBACK_MONGODB_DATABASE',
+      'The database of the views.',
+      text.default('clawback'),
     ),
   },
   data: {
@@ -127,8 +172,8 @@ const groups = {
   executor: {
     copyDeadlineMs: setting(
       'CLAWBACK_COPY_DEADLINE_MS',
-      'How long one attempt at one copy may take, in milliseconds.',
-      whole(1, HOUR_MS).default(30_000),
+      'How long one copy may take, waiting for a place at its mailbox included, in milliseconds.',
+      whole(1, HOUR_MS).default(60_000),
     ),
     maxAttempts: setting(
       'CLAWBACK_MAX_ATTEMPTS',
@@ -138,12 +183,17 @@ const groups = {
     batchesInFlight: setting(
       'CLAWBACK_BATCHES_IN_FLIGHT',
       'Batches that one process works on at a time.',
-      whole(1, 1000).default(4),
-    ),
-    remediationsInFlight: setting(
-      'CLAWBACK_REMEDIATIONS_IN_FLIGHT',
-      'Remediations that one process works on at a time.',
       whole(1, 1000).default(8),
+    ),
+    batchesAhead: setting(
+      'CLAWBACK_BATCHES_AHEAD',
+      'Batches of one remediation that are given out ahead of what has settled.',
+      whole(1, 1000).default(16),
+    ),
+    claimMs: setting(
+      'CLAWBACK_CLAIM_MS',
+      'How long a worker that died keeps its batch before another takes it over, in milliseconds.',
+      whole(1000, HOUR_MS).default(15_000),
     ),
     mailboxConcurrency: setting(
       'CLAWBACK_MAILBOX_CONCURRENCY',
@@ -163,16 +213,26 @@ const groups = {
 const schema = z
   .object({
     http: z.object(groups.http).readonly(),
+    process: z.object(groups.process).readonly(),
+    stores: z.object(groups.stores).readonly(),
     data: z.object(groups.data).readonly(),
     auth: z.object(groups.auth).readonly(),
     limits: z.object(groups.limits).readonly(),
     executor: z.object(groups.executor).readonly(),
     log: z.object(groups.log).readonly(),
   })
-  .superRefine(({ http, auth }, check) => {
+  .superRefine(({ http, auth, process, stores }, check) => {
     const refuse = (group: keyof typeof groups, key: string, message: string) => {
       check.addIssue({ code: 'custom', path: [group, key], message });
     };
+    const split = rolesOf({ process }).size < PROCESS_ROLES.length;
+    if (split && (stores.eventStoreUrl === undefined || stores.mongoUrl === undefined)) {
+      refuse(
+        'process',
+        'roles',
+        'can be split only with CLAWBACK_EVENTSTORE_URL and CLAWBACK_MONGODB_URL set',
+      );
+    }
     if (auth.issuer !== undefined && auth.jwksUri === undefined) {
       refuse('auth', 'jwksUri', 'is needed because CLAWBACK_ISSUER is set');
     }

@@ -2,6 +2,5 @@ export * from './read-store.js';
 export * from './projection.js';
 export { type ViewState } from './projected-view.js';
 export * from './projector.js';
-export * from './sqlite/sqlite-read-store.js';
 export { MAX_LIMIT } from './view-rules.js';
 export * from './freshness.js';

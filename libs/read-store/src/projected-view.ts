@@ -129,13 +129,17 @@ export class ProjectedView {
     for (const waiter of [...this.waiters]) if (waiter.position <= position) waiter.settle(true);
   }
 
-  /** Tries for ever while the store is unavailable, and says so in the state. Any other error is thrown. */
+  /**
+   * Tries for ever while the store is unavailable or another process writes the view, and says so in the state. Any other
+   * error is thrown.
+   */
   private async patiently<T>(work: () => Promise<T>, signal: AbortSignal): Promise<T> {
     for (let failures = 1; ; failures += 1) {
       try {
         return await work();
       } catch (error) {
-        if (!isClawbackError(error) || error.kind !== 'unavailable') throw error;
+        if (!isClawbackError(error) || (error.kind !== 'unavailable' && error.code !== 'writerFenced'))
+          throw error;
         this.heldUp(error);
         await pause(backoff(failures), signal);
         signal.throwIfAborted();

@@ -112,6 +112,10 @@ export const remediationCodecs = new EventCodecs<RemediationEvent>({
 
 export const batchCodecs = new EventCodecs<BatchEvent>({
   BatchPlanned: { schema: planned },
+  BatchReleased: { schema: z.strictObject(batchRef) },
+  BatchAttemptExtended: {
+    schema: z.strictObject({ ...batchRef, attempt: count, deadline: z.string() }),
+  },
   BatchAttemptStarted: {
     schema: z.strictObject({ ...batchRef, attempt: count, worker: z.string(), deadline: z.string() }),
   },

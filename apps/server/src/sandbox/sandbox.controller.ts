@@ -1,6 +1,6 @@
 import { invalidInput } from '#libs/kernel';
 import { Caller, Roles, type Principal } from '#libs/platform';
-import { SandboxTenant, parseFault, type MailboxFault } from '#libs/mailbox';
+import { SandboxTenant, parseFault, type MailboxFault } from '#libs/mailbox/sandbox';
 import { Body, Controller, Delete, Get, HttpCode, Param, Put } from '@nestjs/common';
 import { ApiBearerAuth, ApiBody, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { STORABLE } from '../http/fields.js';

@@ -82,7 +82,21 @@ const settled = (counts: Parameters<typeof tallyOf>[0]): BatchEvent => ({
 });
 
 const moved: CopyResult = { kind: 'moved', from: 'Inbox', to: DELETIONS };
+const released: BatchEvent = { type: 'BatchReleased', data: ref };
+const extended = (number: number, deadline: Date): BatchEvent => ({
+  type: 'BatchAttemptExtended',
+  data: { ...ref, attempt: number, deadline: deadline.toISOString() },
+});
+const extend = (number: number, deadline: Date): BatchCommand => ({
+  type: 'ExtendAttempt',
+  attempt: number,
+  deadline,
+});
+
 const two = planned(recipient(), recipient({ mailbox: 'max@fabrikam.example' }));
+/** Everything that may befall a batch of two copies. */
+const whole = [two, released, attempt(1, 'worker-1', at('10:05:00')), softDeleted(0), softDeleted(1)];
+const end = settled({ recipient: { succeeded: 2 } });
 const first = attempt(1, 'worker-1', at('10:05:00'));
 
 describe('a batch', () => {
@@ -102,8 +116,12 @@ describe('a batch', () => {
 
     it.each([
       ['planned', [two]],
-      ['attempted', [two, first]],
-      ['settled', [two, first, softDeleted(0), softDeleted(1), settled({ recipient: { succeeded: 2 } })]],
+      ['released', [two, released]],
+      ['attempted', [two, released, first]],
+      [
+        'settled',
+        [two, released, first, softDeleted(0), softDeleted(1), settled({ recipient: { succeeded: 2 } })],
+      ],
     ])('is made once: a defect when %s', (_status, past) => {
       given(...past)
         .when(plan)
@@ -111,9 +129,11 @@ describe('a batch', () => {
     });
 
     it.each([
+      ['release', { type: 'Release' }],
       ['claim', claim('worker-1', at('10:00:00'), at('10:05:00'))],
+      ['extend', extend(1, at('10:05:00'))],
       ['record', record(1, { target: 0, result: moved })],
-    ])('comes first: to %s without one is a defect', (_title, command) => {
+    ] satisfies [string, BatchCommand][])('comes first: to %s without one is a defect', (_title, command) => {
       given().when(command).thenFails('never planned');
     });
 
@@ -135,33 +155,65 @@ describe('a batch', () => {
     });
   });
 
+  describe('release', () => {
+    it('is recorded once, for a batch that nobody could run before', () => {
+      given(two).when({ type: 'Release' }).then([released]);
+      expect(fold(two, released)).toMatchObject({ status: 'released', ref });
+    });
+
+    it.each([
+      ['released', [two, released]],
+      ['attempted', [two, released, first]],
+      ['settled', [...whole, end]],
+    ])('is nothing when it is %s', (_status, past) => {
+      given(...past)
+        .when({ type: 'Release' })
+        .thenNothing();
+    });
+
+    it('changes nothing about copies', () => {
+      expect(fold(two, released)).toEqual({ ...fold(two), status: 'released' });
+    });
+
+    it('that comes late in the stream takes nothing back', () => {
+      expect(fold(...whole, end, released)).toEqual(fold(...whole, end));
+      expect(fold(two, released, first, released)).toEqual(fold(two, released, first));
+    });
+  });
+
   describe('claim', () => {
-    it('is the first attempt of whoever comes first', () => {
+    it('is a defect before the release: nobody has approved it', () => {
       given(two)
+        .when(claim('worker-1', at('10:00:00'), at('10:05:00')))
+        .thenFails('not approved');
+    });
+
+    it('is the first attempt of whoever comes first', () => {
+      given(two, released)
         .when(claim('worker-1', at('10:00:00'), at('10:05:00')))
         .then([first]);
     });
 
     it('is refused to another worker until its deadline, and says when that is', () => {
-      given(two, first)
+      given(two, released, first)
         .when(claim('worker-2', at('10:04:59'), at('10:09:59')))
         .thenRefused('claimHeld', { deadline: at('10:05:00').toISOString() });
     });
 
     it('is taken over by another worker from its deadline on', () => {
-      given(two, first)
+      given(two, released, first)
         .when(claim('worker-2', at('10:05:00'), at('10:10:00')))
         .then([attempt(2, 'worker-2', at('10:10:00'))]);
     });
 
     it('is renewed by its own worker at any time, as after a restart', () => {
-      given(two, first)
+      given(two, released, first)
         .when(claim('worker-1', at('10:00:01'), at('10:05:01')))
         .then([attempt(2, 'worker-1', at('10:05:01'))]);
     });
 
     it('belongs to the newest attempt: the first worker cannot take back at once what was taken over', () => {
-      given(two, first, attempt(2, 'worker-2', at('10:10:00')))
+      given(two, released, first, attempt(2, 'worker-2', at('10:10:00')))
         .when(claim('worker-1', at('10:06:00'), at('10:11:00')))
         .thenRefused('claimHeld');
     });
@@ -171,45 +223,89 @@ describe('a batch', () => {
         recipient({ notRemediable: 'deliveryFailed' }),
         sender({ notRemediable: 'onPremisesExternal' }),
       );
-      given(plan)
+      given(plan, released)
         .when(claim('worker-1', at('10:00:00'), at('10:05:00')))
         .then([first, settled({ recipient: { nonRemediable: 1 }, sender: { nonRemediable: 1 } })]);
     });
 
     it('settles what a crash left recorded but not settled', () => {
-      given(two, first, softDeleted(0), softDeleted(1))
+      given(two, released, first, softDeleted(0), softDeleted(1))
         .when(claim('worker-2', at('11:00:00'), at('11:05:00')))
         .then([attempt(2, 'worker-2', at('11:05:00')), settled({ recipient: { succeeded: 2 } })]);
     });
 
     it('on a settled batch records nothing', () => {
-      given(two, first, softDeleted(0), softDeleted(1), settled({ recipient: { succeeded: 2 } }))
+      given(two, released, first, softDeleted(0), softDeleted(1), settled({ recipient: { succeeded: 2 } }))
         .when(claim('worker-2', at('10:00:01'), at('10:05:01')))
         .thenNothing();
     });
   });
 
+  describe('extension', () => {
+    it('of the newest attempt moves the deadline of the claim', () => {
+      given(two, released, first)
+        .when(extend(1, at('10:09:00')))
+        .then([extended(1, at('10:09:00'))]);
+      expect(fold(two, released, first, extended(1, at('10:09:00')))).toMatchObject({
+        status: 'attempted',
+        attempt: { number: 1, worker: 'worker-1', deadline: at('10:09:00').toISOString() },
+      });
+    });
+
+    it('keeps others out until the new deadline, and not for longer', () => {
+      const past = [two, released, first, extended(1, at('10:09:00'))];
+      given(...past)
+        .when(claim('worker-2', at('10:08:59'), at('10:13:59')))
+        .thenRefused('claimHeld', { deadline: at('10:09:00').toISOString() });
+      given(...past)
+        .when(claim('worker-2', at('10:09:00'), at('10:14:00')))
+        .then([attempt(2, 'worker-2', at('10:14:00'))]);
+    });
+
+    it.each([
+      ['another worker has taken over', [two, released, first, attempt(2, 'worker-2', at('10:10:00'))]],
+      ['the same worker has begun anew', [two, released, first, attempt(2, 'worker-1', at('10:10:00'))]],
+      ['there is no claim', [two, released]],
+      ['nothing was released', [two]],
+    ])('is refused when %s', (_title, past) => {
+      given(...past)
+        .when(extend(1, at('10:11:00')))
+        .thenRefused('claimLost');
+    });
+
+    it('is nothing on a settled batch', () => {
+      given(...whole, end)
+        .when(extend(1, at('10:11:00')))
+        .thenNothing();
+    });
+
+    it('of an attempt that was taken over counts for nothing', () => {
+      const past = [two, released, first, attempt(2, 'worker-2', at('10:10:00'))];
+      expect(fold(...past, extended(1, at('11:00:00')))).toEqual(fold(...past));
+    });
+  });
+
   describe('record', () => {
     it('gives one event a copy, in the order of the results', () => {
-      given(planned(recipient(), sender(), recipient({ mailbox: 'max@fabrikam.example' })), first)
+      given(planned(recipient(), sender(), recipient({ mailbox: 'max@fabrikam.example' })), released, first)
         .when(record(1, { target: 2, result: moved }, { target: 0, result: moved }))
         .then([softDeleted(2, { mailbox: 'max@fabrikam.example' }), softDeleted(0)]);
     });
 
     it('settles with the last copy', () => {
-      given(two, first, softDeleted(1))
+      given(two, released, first, softDeleted(1))
         .when(record(1, { target: 0, result: moved }))
         .then([softDeleted(0), settled({ recipient: { succeeded: 2 } })]);
     });
 
     it('counts the copies that the plan called not remediable when it settles', () => {
-      given(planned(recipient(), recipient({ notRemediable: 'deliveryDropped' })), first)
+      given(planned(recipient(), recipient({ notRemediable: 'deliveryDropped' })), released, first)
         .when(record(1, { target: 0, result: moved }))
         .then([softDeleted(0), settled({ recipient: { succeeded: 1, nonRemediable: 1 } })]);
     });
 
     it('names the message of the copy', () => {
-      given(planned(recipient(), recipient({ message: 1 })), first)
+      given(planned(recipient(), recipient({ message: 1 })), released, first)
         .when(record(1, { target: 1, result: { kind: 'notFound' } }))
         .then([
           {
@@ -226,21 +322,21 @@ describe('a batch', () => {
     });
 
     it('takes the first of two results for one copy', () => {
-      given(two, first)
+      given(two, released, first)
         .when(record(1, { target: 0, result: moved }, { target: 0, result: { kind: 'timedOut' } }))
         .then([softDeleted(0)]);
     });
 
     const nothing: [string, BatchEvent[], number][] = [
-      ['a copy that has its outcome', [two, first, softDeleted(0)], 0],
+      ['a copy that has its outcome', [two, released, first, softDeleted(0)], 0],
       [
         'a copy that the plan called not remediable',
-        [planned(recipient({ notRemediable: 'deliveryFailed' }), sender()), first],
+        [planned(recipient({ notRemediable: 'deliveryFailed' }), sender()), released, first],
         0,
       ],
-      ['a copy behind the last', [two, first], 2],
-      ['a copy before the first', [two, first], -1],
-      ['no whole copy', [two, first], 0.5],
+      ['a copy behind the last', [two, released, first], 2],
+      ['a copy before the first', [two, released, first], -1],
+      ['no whole copy', [two, released, first], 0.5],
     ];
     it.each(nothing)('is nothing for %s', (_title, past, target) => {
       given(...past)
@@ -249,37 +345,44 @@ describe('a batch', () => {
     });
 
     it('is nothing without results', () => {
-      given(two, first).when(record(1)).thenNothing();
+      given(two, released, first).when(record(1)).thenNothing();
     });
 
     it('is nothing on a settled batch, whoever comes', () => {
-      const past = [two, first, softDeleted(0), softDeleted(1), settled({ recipient: { succeeded: 2 } })];
+      const past = [
+        two,
+        released,
+        first,
+        softDeleted(0),
+        softDeleted(1),
+        settled({ recipient: { succeeded: 2 } }),
+      ];
       given(...past)
         .when(record(7, { target: 0, result: moved }))
         .thenNothing();
     });
 
     it('is refused once another worker has taken over', () => {
-      given(two, first, attempt(2, 'worker-2', at('10:10:00')))
+      given(two, released, first, attempt(2, 'worker-2', at('10:10:00')))
         .when(record(1, { target: 0, result: moved }))
         .thenRefused('claimLost');
     });
 
     it('is refused once the same worker has begun anew', () => {
-      given(two, first, attempt(2, 'worker-1', at('10:10:00')))
+      given(two, released, first, attempt(2, 'worker-1', at('10:10:00')))
         .when(record(1, { target: 0, result: moved }))
         .thenRefused('claimLost');
     });
 
     it('is refused without a claim', () => {
-      given(two)
+      given(two, released)
         .when(record(1, { target: 0, result: moved }))
         .thenRefused('claimLost');
     });
 
     it('is taken after the deadline as long as nobody has taken over', () => {
       const late = attempt(1, 'worker-1', at('00:00:01'));
-      given(two, late)
+      given(two, released, late)
         .when(record(1, { target: 0, result: moved }))
         .then([softDeleted(0)]);
     });
@@ -305,7 +408,7 @@ describe('a batch', () => {
     it.each(moves)('%s moved from %s to %s: %s', (kind, from, to, type) => {
       const target = kind === 'sender' ? sender({ to }) : recipient({ to });
       const data = { ...(kind === 'sender' ? senders : theirs), from, to };
-      given(planned(target, recipient()), first)
+      given(planned(target, recipient()), released, first)
         .when(record(1, { target: 0, result: { kind: 'moved', from, to } }))
         .then([{ type, data } as BatchEvent]);
     });
@@ -331,13 +434,13 @@ describe('a batch', () => {
     ];
     describe.each(others)('%j', (result, type, more) => {
       it('of a recipient', () => {
-        given(planned(recipient(), recipient()), first)
+        given(planned(recipient(), recipient()), released, first)
           .when(record(1, { target: 0, result }))
           .then([{ type, data: { ...theirs, kind: 'recipient', ...more } } as BatchEvent]);
       });
 
       it('of a sender', () => {
-        given(planned(sender(), recipient()), first)
+        given(planned(sender(), recipient()), released, first)
           .when(record(1, { target: 0, result }))
           .then([{ type, data: { ...senders, kind: 'sender', ...more } } as BatchEvent]);
       });
@@ -362,7 +465,7 @@ describe('a batch', () => {
       kinds.map((kind) => ({ title: `${result.kind} of a ${kind}`, kind, result, outcome, more })),
     );
     it.each(cases)('$title', ({ kind, result, outcome, more }) => {
-      const past = [planned(kind === 'sender' ? sender() : recipient(), recipient()), first];
+      const past = [planned(kind === 'sender' ? sender() : recipient(), recipient()), released, first];
       const events = decideBatch(fold(...past), record(1, { target: 0, result }));
 
       expect(events.filter(isCopyEvent).map(outcomeOf)).toEqual([{ kind, outcome, ...more }]);
@@ -380,7 +483,7 @@ describe('a batch', () => {
 
     it('is explained by a published reason wherever it is not a success', () => {
       const events = results.flatMap(([result]) =>
-        decideBatch(fold(two, first), record(1, { target: 0, result })).filter(isCopyEvent),
+        decideBatch(fold(two, released, first), record(1, { target: 0, result })).filter(isCopyEvent),
       );
       const told = events.map(outcomeOf);
       expect(told).toHaveLength(results.length);
@@ -401,16 +504,21 @@ describe('a batch', () => {
           kind: 'recipient',
         },
       };
-      expect(fold(two, first, softDeleted(0), timedOut)).toEqual(fold(two, first, softDeleted(0)));
+      expect(fold(two, released, first, softDeleted(0), timedOut)).toEqual(
+        fold(two, released, first, softDeleted(0)),
+      );
     });
 
     it('is not told by events about the batch', () => {
-      expect([two, first, settled({})].filter(isCopyEvent)).toEqual([]);
+      expect([two, released, first, extended(1, at('10:06:00')), settled({})].filter(isCopyEvent)).toEqual(
+        [],
+      );
     });
   });
 
   it('ignores events before its plan', () => {
-    expect(fold(first, softDeleted(0), settled({}))).toEqual(initialBatch);
+    const early = [released, first, extended(1, at('10:06:00')), softDeleted(0), settled({})];
+    expect(fold(...early)).toEqual(initialBatch);
   });
 
   it('asks only about copies that exist', () => {

@@ -48,6 +48,8 @@ export type BatchEvent =
         readonly targets: readonly BatchTarget[];
       };
     }
+  /** Approved and due: whoever works may run it. One such event is one piece of work. */
+  | { readonly type: 'BatchReleased'; readonly data: BatchRef }
   /** The intent, before any effect, and the claim: whoever appends it may run the batch until the deadline. */
   | {
       readonly type: 'BatchAttemptStarted';
@@ -56,6 +58,11 @@ export type BatchEvent =
         readonly worker: string;
         readonly deadline: string;
       };
+    }
+  /** The worker is alive and keeps its claim. */
+  | {
+      readonly type: 'BatchAttemptExtended';
+      readonly data: BatchRef & { readonly attempt: number; readonly deadline: string };
     }
   | CopyEvent
   | { readonly type: 'BatchSettled'; readonly data: BatchRef & { readonly tally: Tally } };
@@ -76,6 +83,8 @@ export type BatchCommand =
       readonly action: RemediationAction;
       readonly batch: Batch;
     }
+  | { readonly type: 'Release' }
+  | { readonly type: 'ExtendAttempt'; readonly attempt: number; readonly deadline: Date }
   | { readonly type: 'StartAttempt'; readonly worker: string; readonly now: Date; readonly deadline: Date }
   | {
       readonly type: 'RecordResults';
@@ -86,7 +95,7 @@ export type BatchCommand =
 export type BatchState =
   | { readonly status: 'none' }
   | {
-      readonly status: 'planned' | 'attempted' | 'settled';
+      readonly status: 'planned' | 'released' | 'attempted' | 'settled';
       readonly ref: BatchRef;
       readonly action: RemediationAction;
       readonly messages: readonly PlannedMessage[];
@@ -115,7 +124,18 @@ export function decideBatch(state: BatchState, command: BatchCommand): BatchEven
   if (state.status === 'settled') return [];
 
   switch (command.type) {
+    case 'Release':
+      return state.status === 'planned' ? [{ type: 'BatchReleased', data: state.ref }] : [];
+    case 'ExtendAttempt': {
+      const { attempt, deadline } = command;
+      if (state.attempt?.number !== attempt) throw claimLost();
+      return [
+        { type: 'BatchAttemptExtended', data: { ...state.ref, attempt, deadline: deadline.toISOString() } },
+      ];
+    }
     case 'StartAttempt': {
+      if (state.status === 'planned')
+        throw new Error('the batch was not released: its remediation is not approved');
       const held = state.attempt;
       if (held !== undefined && held.worker !== command.worker && new Date(held.deadline) > command.now) {
         throw new ClawbackError('conflict', 'claimHeld', 'another worker has this batch', {
@@ -134,9 +154,7 @@ export function decideBatch(state: BatchState, command: BatchCommand): BatchEven
       return [started, ...settleIfDone(state.ref, state.tally)];
     }
     case 'RecordResults': {
-      if (state.attempt?.number !== command.attempt) {
-        throw new ClawbackError('conflict', 'claimLost', 'this attempt was taken over by another');
-      }
+      if (state.attempt?.number !== command.attempt) throw claimLost();
       const events = new Map<number, CopyEvent>();
       let tally = state.tally;
       for (const { target, result } of command.results) {
@@ -152,6 +170,9 @@ export function decideBatch(state: BatchState, command: BatchCommand): BatchEven
       return assertNever(command);
   }
 }
+
+const claimLost = (): ClawbackError =>
+  new ClawbackError('conflict', 'claimLost', 'this attempt was taken over by another');
 
 /** Whether this target still waits for its outcome. */
 export const isPending = (state: Exclude<BatchState, { status: 'none' }>, target: number): boolean =>
@@ -207,8 +228,15 @@ function movedType(kind: BatchTarget['kind'], from: string, to: string): CopyMov
   return from === DELETIONS ? 'RecipientCopyRestored' : 'RecipientCopyMoved';
 }
 
-export const isCopyEvent = (event: BatchEvent): event is CopyEvent =>
-  event.type !== 'BatchPlanned' && event.type !== 'BatchAttemptStarted' && event.type !== 'BatchSettled';
+const ABOUT_THE_BATCH: ReadonlySet<BatchEvent['type']> = new Set([
+  'BatchPlanned',
+  'BatchReleased',
+  'BatchAttemptStarted',
+  'BatchAttemptExtended',
+  'BatchSettled',
+]);
+
+export const isCopyEvent = (event: BatchEvent): event is CopyEvent => !ABOUT_THE_BATCH.has(event.type);
 
 /** What an event about a copy says in the terms of the log. */
 export function outcomeOf(event: CopyEvent): {
@@ -262,23 +290,33 @@ export function evolveBatch(state: BatchState, event: BatchEvent): BatchState {
     };
   }
   if (state.status === 'none') return state;
+  if (isCopyEvent(event)) return evolveCopy(state, event);
   switch (event.type) {
+    case 'BatchReleased':
+      return state.status === 'planned' ? { ...state, status: 'released' } : state;
+    case 'BatchAttemptExtended':
+      return state.attempt?.number === event.data.attempt
+        ? { ...state, attempt: { ...state.attempt, deadline: event.data.deadline } }
+        : state;
     case 'BatchAttemptStarted': {
       const { attempt, worker, deadline } = event.data;
       return { ...state, status: 'attempted', attempt: { number: attempt, worker, deadline } };
     }
     case 'BatchSettled':
       return { ...state, status: 'settled' };
-    default: {
-      if (!isPending(state, event.data.target)) return state;
-      const { kind, outcome } = outcomeOf(event);
-      return {
-        ...state,
-        outcomes: new Map(state.outcomes).set(event.data.target, outcome),
-        tally: moveInTally(state.tally, kind, 'pending', outcome),
-      };
-    }
+    default:
+      return assertNever(event);
   }
+}
+
+function evolveCopy(state: Exclude<BatchState, { status: 'none' }>, event: CopyEvent): BatchState {
+  if (!isPending(state, event.data.target)) return state;
+  const { kind, outcome } = outcomeOf(event);
+  return {
+    ...state,
+    outcomes: new Map(state.outcomes).set(event.data.target, outcome),
+    tally: moveInTally(state.tally, kind, 'pending', outcome),
+  };
 }
 
 /** Whether a command was refused because another worker has, or took over, the batch. */

@@ -123,6 +123,8 @@ type Step =
       /** Seconds that pass before. */
       readonly after: number;
     }
+  /** A worker says that it lives. */
+  | { readonly do: 'extend'; readonly which: number; readonly batch: number; readonly worker: string }
   | { readonly do: 'crash'; readonly worker: string }
   | {
       readonly do: 'record';
@@ -175,6 +177,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
       after: fc.constantFrom(0, 0, 30, 90),
     }),
   },
+  fc.record({ do: fc.constant('extend' as const), which, batch: fc.nat(3), worker }),
   fc.record({ do: fc.constant('crash' as const), worker }),
   {
     weight: 3,
@@ -258,12 +261,16 @@ class Narrator {
     if (next.do === 'claim') {
       world.now = new Date(world.now.getTime() + next.after * 1000);
       await this.claim(submission, batch, next.worker);
+    } else if (next.do === 'extend') {
+      await this.extend(submission, batch, next.worker);
     } else {
       await this.record(submission, batch, next.worker, next.results);
     }
   }
 
+  /** The batch is released first, again and again: only the first time counts. */
   private async claim(submission: Submission, batch: number, by: string): Promise<number[]> {
+    await this.world.decideBatch(submission, batch, { type: 'Release' });
     const { now } = this.world;
     const deadline = new Date(now.getTime() + CLAIM_MS);
     const state = await this.world.decideBatch(submission, batch, {
@@ -277,6 +284,13 @@ class Narrator {
       this.attempts.set(`${by}/${submission.planId}/${String(batch)}`, state.attempt.number);
     }
     return pendingTargets(state);
+  }
+
+  private async extend(submission: Submission, batch: number, by: string): Promise<void> {
+    const attempt = this.attempts.get(`${by}/${submission.planId}/${String(batch)}`) ?? 0;
+    const deadline = new Date(this.world.now.getTime() + CLAIM_MS);
+    await this.world.decideBatch(submission, batch, { type: 'ExtendAttempt', attempt, deadline });
+    this.seen.add('an extension');
   }
 
   private async record(
@@ -383,6 +397,7 @@ describe('at every instant of every story', () => {
       'finished too early',
       'undo',
       'a second attempt',
+      'an extension',
       'claimHeld',
       'claimLost',
     ]) {

@@ -1,0 +1,102 @@
+import { randomUUID } from 'node:crypto';
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import { type EventStore, type WorkQueue } from '#libs/event-store';
+import { SqliteEventStore } from '#libs/event-store/sqlite';
+import { rolesOf, type Config } from '#libs/platform';
+import { type ReadStore } from '#libs/read-store';
+import { SqliteReadStore } from '#libs/read-store/sqlite';
+
+/** The stores of a process, by its configuration. */
+export interface Stores {
+  readonly events: EventStore;
+  /** For queries, and for the executor's checkpoint. */
+  readonly readStore: ReadStore;
+  /** For the projector: of several processes one writes a view. */
+  readonly viewStore: ReadStore;
+  /** Shares the work out among executors; one embedded process needs none. */
+  readonly queue: WorkQueue | undefined;
+  /** Names this process among others; the embedded default is alone and keeps its name. */
+  readonly instance: string;
+  close(): Promise<void>;
+}
+
+/** The executors that share the work. */
+const GROUP = 'clawback-executors';
+
+/** Opens the embedded stores, or those on servers. An adapter of a server is loaded only when it is used. */
+export async function openStores(config: Config): Promise<Stores> {
+  const { eventStoreUrl, mongoUrl } = config.stores;
+  const shared = eventStoreUrl !== undefined;
+  const instance = shared ? `${hostname()}-${String(process.pid)}-${randomUUID().slice(0, 8)}` : 'embedded';
+  const { events, queue } =
+    eventStoreUrl === undefined ? embeddedEvents(config) : await serverEvents(config, eventStoreUrl);
+  const { readStore, viewStore } =
+    mongoUrl === undefined ? embeddedViews(config) : await serverViews(config, mongoUrl, instance);
+  return {
+    events,
+    readStore,
+    viewStore,
+    queue,
+    instance,
+    async close() {
+      await readStore.close();
+      if (viewStore !== readStore) await viewStore.close();
+      await events.close();
+    },
+  };
+}
+
+const embeddedEvents = ({ data }: Config): { events: EventStore; queue: undefined } => ({
+  events: new SqliteEventStore(join(data.directory, 'events.db')),
+  queue: undefined,
+});
+
+async function serverEvents(
+  { stores, executor }: Config,
+  connectionString: string,
+): Promise<{ events: EventStore; queue: WorkQueue }> {
+  const { EventStoreDbEventStore, PersistentWorkQueue } = await import('#libs/event-store/eventstoredb');
+  const connection = {
+    connectionString,
+    ...(stores.eventStoreCaFile === undefined ? {} : { caFile: stores.eventStoreCaFile }),
+  };
+  const deliveries = new PersistentWorkQueue({
+    ...connection,
+    group: GROUP,
+    streamPrefix: 'remediationBatch-',
+    eventTypes: ['BatchReleased'],
+    concurrency: executor.batchesInFlight,
+    // Long enough for a batch with a copy that uses up its deadline: sooner it would be given to a second executor.
+    messageTimeoutMs: 2 * executor.copyDeadlineMs + 30_000,
+  });
+  return {
+    events: new EventStoreDbEventStore(connection),
+    queue: {
+      consume: (handler, signal) =>
+        deliveries.consume(async (event) => {
+          await handler(event);
+          return 'ack';
+        }, signal),
+    },
+  };
+}
+
+function embeddedViews({ data }: Config): { readStore: ReadStore; viewStore: ReadStore } {
+  const store = new SqliteReadStore(join(data.directory, 'read.db'));
+  return { readStore: store, viewStore: store };
+}
+
+async function serverViews(
+  config: Config,
+  url: string,
+  owner: string,
+): Promise<{ readStore: ReadStore; viewStore: ReadStore }> {
+  const { MongoReadStore } = await import('#libs/read-store/mongodb');
+  const database = config.stores.mongoDatabase;
+  const readStore = new MongoReadStore({ url, database });
+  return {
+    readStore,
+    viewStore: rolesOf(config).has('projections') ? new MongoReadStore({ url, database, owner }) : readStore,
+  };
+}

@@ -1,0 +1,19 @@
+import { Public } from '#libs/platform';
+import { Controller, Get, Res } from '@nestjs/common';
+import { ApiOperation, ApiTags } from '@nestjs/swagger';
+import type { FastifyReply } from 'fastify';
+import { Metrics } from './metrics.js';
+
+@ApiTags('system')
+@Controller('metrics')
+export class MetricsController {
+  constructor(private readonly metrics: Metrics) {}
+
+  @Get()
+  @Public()
+  @ApiOperation({ summary: 'Measurements in the format of Prometheus' })
+  async read(@Res() reply: FastifyReply): Promise<void> {
+    const { registry } = this.metrics;
+    await reply.type(registry.contentType).send(await registry.metrics());
+  }
+}

@@ -1,0 +1,106 @@
+import { describe, expect, it } from '@jest/globals';
+import fc from 'fast-check';
+import type { RecordedEvent } from '#libs/event-store';
+import { submissionOf, tallyOf } from '../../../test/support/examples.js';
+import { ActiveRemediation } from './active-remediation.js';
+
+const approval: RecordedEvent = {
+  id: '0d1f6c58-2b7a-5e93-8c40-6f5e4d3c2b1a',
+  type: 'RemediationApproved',
+  stream: 'remediation-r1',
+  revision: 1n,
+  position: 7n,
+  data: {},
+  metadata: {},
+};
+const tally = tallyOf({ recipient: { succeeded: 1 } });
+const remediationOf = (batches: number) => new ActiveRemediation(approval, submissionOf({ batches }));
+
+/** Releases what is next. */
+function release(remediation: ActiveRemediation, ahead: number): number[] {
+  const next = remediation.toRelease(ahead);
+  remediation.released += next.length;
+  return next;
+}
+
+describe('the batches to release', () => {
+  it('are so many at first, and one more for each that settles', () => {
+    const remediation = remediationOf(5);
+    expect(release(remediation, 3)).toEqual([0, 1, 2]);
+    expect(remediation.toRelease(3)).toEqual([]);
+    remediation.settle(1, tally);
+    expect(release(remediation, 3)).toEqual([3]);
+    remediation.settle(1, tally);
+    expect(remediation.toRelease(3)).toEqual([]);
+  });
+
+  it('are never more than there are', () => {
+    expect(remediationOf(2).toRelease(16)).toEqual([0, 1]);
+    expect(remediationOf(0).toRelease(16)).toEqual([]);
+  });
+
+  it('are none when others have released more than this coordinator would have', () => {
+    const remediation = remediationOf(9);
+    remediation.released = 5;
+    expect(remediation.toRelease(3)).toEqual([]);
+  });
+
+  it('come one by one in order, whatever settles first, and keep within the window', () => {
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 1, max: 30 }),
+        fc.integer({ min: 1, max: 10 }),
+        fc.infiniteStream(fc.nat()),
+        (batches, ahead, choices) => {
+          const remediation = remediationOf(batches);
+          const released = release(remediation, ahead);
+          const open = [...released];
+          while (open.length > 0) {
+            expect(open.length).toBeLessThanOrEqual(ahead);
+            const [settled = 0] = open.splice((choices.next().value ?? 0) % open.length, 1);
+            remediation.settle(settled, tally);
+            const next = release(remediation, ahead);
+            released.push(...next);
+            open.push(...next);
+          }
+          expect(remediation.allSettled).toBe(true);
+          expect([...remediation.tallies]).toHaveLength(batches);
+          expect(released).toEqual(Array.from({ length: batches }, (_, batch) => batch));
+        },
+      ),
+    );
+  });
+});
+
+describe('the end', () => {
+  it('is there when every batch has settled, and at once without any', () => {
+    const remediation = remediationOf(2);
+    remediation.settle(0, tally);
+    remediation.settle(0, tally);
+    expect(remediation.allSettled).toBe(false);
+    remediation.settle(1, tally);
+    expect(remediation.allSettled).toBe(true);
+    expect(remediationOf(0).allSettled).toBe(true);
+  });
+});
+
+describe('a batch that should have settled by now', () => {
+  it('is one whose time has passed, by the newest word on it', () => {
+    const remediation = remediationOf(3);
+    remediation.expect(0, 100);
+    remediation.expect(1, 200);
+    expect(remediation.overdue(100)).toEqual([]);
+    expect(remediation.overdue(101)).toEqual([0]);
+    expect(remediation.overdue(201)).toEqual([0, 1]);
+    remediation.expect(0, 300);
+    expect(remediation.overdue(201)).toEqual([1]);
+  });
+
+  it('is none that has settled, whatever is heard of it later', () => {
+    const remediation = remediationOf(2);
+    remediation.expect(0, 100);
+    remediation.settle(0, tally);
+    remediation.expect(0, 100);
+    expect(remediation.overdue(1000)).toEqual([]);
+  });
+});
