@@ -41,7 +41,8 @@ export class ServerProcess {
     this.ready.catch(() => undefined);
   }
 
-  static launch(dataDirectory: string): ServerProcess {
+  /** @param variables of its environment, beside the data directory. */
+  static launch(dataDirectory: string, variables: Readonly<Record<string, string>> = {}): ServerProcess {
     // Variables of the suites themselves are not the server's.
     const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith('CLAWBACK_'));
     return new ServerProcess(
@@ -51,6 +52,7 @@ export class ServerProcess {
           CLAWBACK_DATA: dataDirectory,
           CLAWBACK_PORT: '0',
           CLAWBACK_LOG_LEVEL: 'error',
+          ...variables,
         },
         stdio: ['ignore', 'pipe', 'pipe'],
       }),
