@@ -1,18 +1,7 @@
-/** Which way a message went, as seen from the organisation. */
-export type EmailDirection = 'inbound' | 'outbound' | 'intraOrg' | 'unknown';
+import type { Direction, Location } from '#libs/remediation';
 
-/** Where a recipient's copy is. `softDeleted` is Recoverable Items/Deletions, where our own soft delete puts it. */
-export type DeliveryLocation =
-  | 'inboxFolder'
-  | 'junkFolder'
-  | 'deletedItems'
-  | 'quarantine'
-  | 'softDeleted'
-  | 'sentItems'
-  | 'onPremisesExternal'
-  | 'failed'
-  | 'dropped'
-  | 'unknown';
+export type EmailDirection = Direction;
+export type DeliveryLocation = Location;
 
 /** One message for one recipient, as Defender's `EmailEvents` table has it. What the source leaves out is `''`. */
 export interface EmailRecord {

@@ -6,13 +6,8 @@ import {
   type RecordedEvent as ServerEvent,
 } from '@eventstore/db-client';
 import { ClawbackError, invalidInput } from '#libs/kernel';
-import {
-  MAX_APPEND_BYTES,
-  type ExpectedRevision,
-  type Metadata,
-  type NewEvent,
-  type RecordedEvent,
-} from '../event-store.js';
+import { checkAppend, checkAppendSize, toJson } from '../append-rules.js';
+import { type ExpectedRevision, type Metadata, type NewEvent, type RecordedEvent } from '../event-store.js';
 
 /** An event as it comes from a read or a subscription. */
 export interface Arrived {
@@ -41,24 +36,9 @@ export function encodeAppend(
   events: readonly NewEvent[],
 ): EventData[] {
   checkName('stream', stream);
-  if (expected !== 'noStream' && expected < 0n) {
-    throw invalidInput([{ field: 'expected', problem: 'a revision is never negative' }], 'invalidRevision');
-  }
-  // The server takes an empty append for done.
-  if (events.length === 0) throw new ClawbackError('invalid', 'emptyAppend', 'an append needs an event');
-  if (new Set(events.map((event) => event.id)).size < events.length) {
-    throw new ClawbackError('invalid', 'duplicateEventId', 'two events of one append have the same id');
-  }
+  checkAppend(expected, events);
   const encoded = events.map(encodeEvent);
-  const size = encoded.reduce((sum, { bytes }) => sum + bytes, 0);
-  if (size > MAX_APPEND_BYTES) {
-    throw new ClawbackError(
-      'tooLarge',
-      'appendTooLarge',
-      `an append of ${size} bytes is over the limit of ${MAX_APPEND_BYTES} bytes`,
-      { size, limit: MAX_APPEND_BYTES },
-    );
-  }
+  checkAppendSize(encoded.reduce((sum, { bytes }) => sum + bytes, 0));
   return encoded.map(({ event }) => event);
 }
 
@@ -81,18 +61,6 @@ function encodeEvent({ id, type, data, metadata }: NewEvent, index: number): Enc
       ? binaryEvent({ id, type, metadata, data: new Uint8Array(Buffer.from(json)) })
       : jsonEvent({ id, type, metadata, data: data as never });
   return { event, bytes };
-}
-
-function toJson(field: string, value: unknown): string {
-  let json: unknown;
-  try {
-    json = JSON.stringify(value);
-  } catch (error) {
-    const problem = 'cannot be written as JSON';
-    throw new ClawbackError('invalid', 'invalidEvent', `${field}: ${problem}`, {}, { cause: error });
-  }
-  if (typeof json !== 'string') throw invalid(field, 'is no JSON value');
-  return json;
 }
 
 /** `$` begins the names of the server's own streams and types: what is called so reaches no reader of ours. */

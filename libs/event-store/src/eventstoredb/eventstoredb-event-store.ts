@@ -7,7 +7,8 @@ import {
   type EventData,
   type WrongExpectedVersionError,
 } from '@eventstore/db-client';
-import { collect, invalidInput, isClawbackError, type Position } from '#libs/kernel';
+import { collect, isClawbackError, type Position } from '#libs/kernel';
+import { checkCount } from '../append-rules.js';
 import {
   EventStore,
   isWrongExpectedRevision,
@@ -374,10 +375,4 @@ async function* recorded(items: AsyncIterable<Arrived>): AsyncGenerator<Recorded
 async function firstOf<T>(items: AsyncIterable<T>): Promise<T | undefined> {
   for await (const item of items) return item;
   return undefined;
-}
-
-function checkCount(field: string, count: number, least: number): void {
-  if (!Number.isSafeInteger(count) || count < least) {
-    throw invalidInput([{ field, problem: `must be a whole number from ${least} on` }]);
-  }
 }

@@ -1,9 +1,9 @@
 import { ClawbackError, invalidInput, isClawbackError, START, type Position } from '#libs/kernel';
 import { SqliteFile, type SqlRow } from '#libs/sqlite';
+import { checkAppend, checkAppendSize, checkCount, toJson } from '../append-rules.js';
 import {
   EventStore,
   isWrongExpectedRevision,
-  MAX_APPEND_BYTES,
   WrongExpectedRevision,
   type AppendResult,
   type Delivery,
@@ -271,23 +271,9 @@ function encodeAppend(
   events: readonly NewEvent[],
 ): readonly EncodedEvent[] {
   checkText('stream', stream);
-  if (expected !== 'noStream' && expected < 0n) {
-    throw invalidInput([{ field: 'expected', problem: 'a revision is never negative' }], 'invalidRevision');
-  }
-  if (events.length === 0) throw new ClawbackError('invalid', 'emptyAppend', 'an append needs an event');
-  if (new Set(events.map((event) => event.id)).size < events.length) {
-    throw new ClawbackError('invalid', 'duplicateEventId', 'two events of one append have the same id');
-  }
+  checkAppend(expected, events);
   const encoded = events.map(encodeEvent);
-  const size = encoded.reduce((sum, event) => sum + sizeOf(event), 0);
-  if (size > MAX_APPEND_BYTES) {
-    throw new ClawbackError(
-      'tooLarge',
-      'appendTooLarge',
-      `an append of ${size} bytes is over the limit of ${MAX_APPEND_BYTES} bytes`,
-      { size, limit: MAX_APPEND_BYTES },
-    );
-  }
+  checkAppendSize(encoded.reduce((sum, event) => sum + sizeOf(event), 0));
   return encoded;
 }
 
@@ -306,18 +292,6 @@ function encodeEvent(event: NewEvent, index: number): EncodedEvent {
 const sizeOf = ({ id, type, data, metadata }: EncodedEvent): number =>
   Buffer.byteLength(id) + Buffer.byteLength(type) + Buffer.byteLength(data) + Buffer.byteLength(metadata);
 
-function toJson(field: string, value: unknown): string {
-  let json: unknown;
-  try {
-    json = JSON.stringify(value);
-  } catch (error) {
-    const problem = 'cannot be written as JSON';
-    throw new ClawbackError('invalid', 'invalidEvent', `${field}: ${problem}`, {}, { cause: error });
-  }
-  if (typeof json !== 'string') throw invalidInput([{ field, problem: 'is no JSON value' }], 'invalidEvent');
-  return json;
-}
-
 /** SQLite would cut a text at NUL and replace half a surrogate pair: two names could become one. */
 function checkText(field: string, text: string): void {
   if (text === '' || text.includes('\0') || /\p{Surrogate}/u.test(text)) {
@@ -325,12 +299,6 @@ function checkText(field: string, text: string): void {
       [{ field, problem: 'must be a text of whole characters without NUL' }],
       'invalidEvent',
     );
-  }
-}
-
-function checkCount(field: string, count: number, least: number): void {
-  if (!Number.isSafeInteger(count) || count < least) {
-    throw invalidInput([{ field, problem: `must be a whole number from ${least} on` }]);
   }
 }
 

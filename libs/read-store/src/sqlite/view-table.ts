@@ -1,3 +1,4 @@
+import { firstAfter } from '../text-range.js';
 import type { SqlValue } from '#libs/sqlite';
 import type { Stored, ViewSpec } from '../read-store.js';
 import {
@@ -164,18 +165,4 @@ function startsWith(column: string, prefix: string): Sql {
   const end = firstAfter(prefix);
   if (end === undefined) return { text: `${column} >= ?`, values: [prefix] };
   return { text: `${column} >= ? AND ${column} < ?`, values: [prefix, end] };
-}
-
-/** The first text that sorts after all texts with this prefix; undefined when there is none. */
-function firstAfter(prefix: string): string | undefined {
-  const characters = Array.from(prefix);
-  while (characters.length > 0) {
-    const last = characters.pop()?.codePointAt(0) ?? 0;
-    if (last < 0x10ffff) {
-      // No text holds the surrogates that follow U+D7FF.
-      const next = last === 0xd7ff ? 0xe000 : last + 1;
-      return characters.join('') + String.fromCodePoint(next);
-    }
-  }
-  return undefined;
 }
