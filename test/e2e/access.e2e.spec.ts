@@ -95,6 +95,7 @@ const aFault = () => ({ path: `/v1/sandbox/faults/${LEE}` });
 const TABLE: Readonly<Record<string, Rule>> = {
   'get /health/live': { roles: 'public', status: 200 },
   'get /health/ready': { roles: 'public', status: 200 },
+  'get /metrics': { roles: 'public', status: 200 },
   'post /v1/emails/import': { roles: ['ingest'], status: 200, send: () => ({ body: ndjson([emailRow()]) }) },
   'get /v1/emails': { roles: READERS, status: 200 },
   'get /v1/emails/{networkMessageId}/{recipient}': {

@@ -1,6 +1,6 @@
 import { Public } from '#libs/platform';
 import { Controller, Get, Res } from '@nestjs/common';
-import { ApiOperation, ApiTags } from '@nestjs/swagger';
+import { ApiOkResponse, ApiOperation, ApiProduces, ApiTags } from '@nestjs/swagger';
 import type { FastifyReply } from 'fastify';
 import { Metrics } from './metrics.js';
 
@@ -12,6 +12,8 @@ export class MetricsController {
   @Get()
   @Public()
   @ApiOperation({ summary: 'Measurements in the format of Prometheus' })
+  @ApiProduces('text/plain')
+  @ApiOkResponse({ schema: { type: 'string' } })
   async read(@Res() reply: FastifyReply): Promise<void> {
     const { registry } = this.metrics;
     await reply.type(registry.contentType).send(await registry.metrics());
