@@ -133,10 +133,11 @@ describe('withSpooledBody', () => {
   });
 
   it('stops reading a zip bomb at the limit', async () => {
-    const bomb = gzipSync(Buffer.alloc(50_000_000));
+    // Much more than the streams on the way hold, which differs between versions of Node.
+    const bomb = Buffer.concat(Array<Buffer>(20).fill(gzipSync(Buffer.alloc(50_000_000))));
     let sent = 0;
     function* sending(): Generator<Uint8Array> {
-      for (const chunk of cutInto(bomb, 100)) {
+      for (const chunk of cutInto(bomb, 1000)) {
         sent += chunk.length;
         yield chunk;
       }
