@@ -24,7 +24,7 @@ export class Dice {
 const ORDER: readonly EntryBody['status'][] = ['pending', 'queued', 'inProgress', 'completed'];
 
 /** What is wrong with an entry of the history, by itself and after what was seen of it before. */
-function problemsOf(before: EntryBody | undefined, now: EntryBody): string[] {
+export function problemsOf(before: EntryBody | undefined, now: EntryBody): string[] {
   const { counts, plan } = now;
   const problems: string[] = [];
   const demand = (holds: boolean, what: string): void => {

@@ -71,6 +71,15 @@ export class ServerProcess {
     return this.ended;
   }
 
+  /** Does nothing any more, and closes nothing, until {@link resume}. */
+  freeze(): void {
+    this.child.kill('SIGSTOP');
+  }
+
+  resume(): void {
+    this.child.kill('SIGCONT');
+  }
+
   private firstLine(): Promise<string> {
     return new Promise((resolve, reject) => {
       let text = '';

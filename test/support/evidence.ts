@@ -1,6 +1,7 @@
 import { cp, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { type EventStore } from '#libs/event-store';
 import { SqliteEventStore } from '#libs/event-store/sqlite';
 import { START, type Position } from '#libs/kernel';
 import { catalogCodecs, emailKey } from '#libs/mail-catalog';
@@ -42,8 +43,8 @@ const journalText = (entry: JournalEntry): string =>
   moveText(entry.operationId, copyKeyOf({ ...entry, kind: entry.copyKind }), entry.from, entry.to);
 
 /**
- * What is on the disk of a data directory that no process uses: the events, and the real moves of the mailboxes. Read
- * without the views, so that these can be measured by it.
+ * What was recorded, and what was really done: the events, and the real moves of the mailboxes. Read without the views,
+ * so that these can be measured by it.
  */
 export class Evidence {
   head: Position = START;
@@ -56,11 +57,22 @@ export class Evidence {
   readonly plans = new Map<string, Map<number, BatchEvidence>>();
   readonly journal: JournalEntry[] = [];
 
+  /** On the disk of a data directory that no process uses. */
   static async of(directory: string): Promise<Evidence> {
+    const events = new SqliteEventStore(join(directory, 'events.db'));
+    try {
+      return await Evidence.in(events, directory, DEFAULT_TENANT);
+    } finally {
+      await events.close();
+    }
+  }
+
+  /** Of one tenant, in an event store and in the sandbox of a data directory; both may be in use. */
+  static async in(events: EventStore, directory: string, tenant: string): Promise<Evidence> {
     const evidence = new Evidence();
-    await evidence.readEvents(directory);
+    await evidence.readEvents(events, tenant);
     await withSandbox(directory, (sandbox) => {
-      evidence.journal.push(...sandbox.journal(DEFAULT_TENANT));
+      evidence.journal.push(...sandbox.journal(tenant));
     });
     return evidence;
   }
@@ -156,23 +168,19 @@ export class Evidence {
       .map((planId) => `work on the plan ${planId}, which was never submitted`);
   }
 
-  private async readEvents(directory: string): Promise<void> {
-    const store = new SqliteEventStore(join(directory, 'events.db'));
-    try {
-      for await (const recorded of store.readAll(START)) {
-        this.head = recorded.position;
-        const imported = catalogCodecs.decode(recorded);
-        for (const email of imported?.data.emails ?? []) {
-          this.records += 1;
-          this.emails.add(emailKey(email.networkMessageId, email.recipientEmailAddress));
-        }
-        const life = remediationCodecs.decode(recorded);
-        if (life !== undefined) atKey(this.lives, life.data.approvalId, () => []).push(life);
-        const batch = batchCodecs.decode(recorded);
-        if (batch !== undefined) this.addBatchEvent(batch);
+  private async readEvents(store: EventStore, tenant: string): Promise<void> {
+    for await (const recorded of store.readAll(START)) {
+      this.head = recorded.position;
+      if (recorded.metadata.tenant !== tenant) continue;
+      const imported = catalogCodecs.decode(recorded);
+      for (const email of imported?.data.emails ?? []) {
+        this.records += 1;
+        this.emails.add(emailKey(email.networkMessageId, email.recipientEmailAddress));
       }
-    } finally {
-      await store.close();
+      const life = remediationCodecs.decode(recorded);
+      if (life !== undefined) atKey(this.lives, life.data.approvalId, () => []).push(life);
+      const batch = batchCodecs.decode(recorded);
+      if (batch !== undefined) this.addBatchEvent(batch);
     }
   }
 

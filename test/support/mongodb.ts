@@ -3,7 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { MongoClient } from 'mongodb';
-import { startFerretDb } from './ferretdb.js';
+import { startFerretDb, type FerretDb } from './ferretdb.js';
 
 /** A real MongoDB; when it is set, the suites run against that one. */
 export const realMongoUrl = process.env.MONGODB_URL;
@@ -22,6 +22,8 @@ export interface MongoUnderTest {
   readonly address: { readonly host: string; readonly port: number };
   /** The url that leads to the same server by this port of this machine. */
   urlBy(port: number): string;
+  /** The server itself, when it is ours. */
+  readonly ferretDb: FerretDb | undefined;
   /** Drops the database, and ends the server if it is ours. */
   dispose(): Promise<void>;
 }
@@ -38,6 +40,7 @@ export async function startMongo(): Promise<MongoUnderTest> {
     url,
     database,
     client,
+    ferretDb,
     address: { host: address?.host ?? '', port: address?.port ?? 0 },
     urlBy(port) {
       const [, start = '', path = '', query = ''] =

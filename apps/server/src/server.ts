@@ -5,6 +5,7 @@ import {
   createLogger,
   fastifyOptions,
   loadOrCreateLocalKey,
+  registerOrderlyClose,
   registerRequestId,
   registerSecurityHeaders,
   signLocalToken,
@@ -47,6 +48,7 @@ export async function startServer(config: Config): Promise<RunningServer> {
   try {
     const adapter = new FastifyAdapter(fastifyOptions(config));
     const fastify = adapter.getInstance();
+    registerOrderlyClose(fastify);
     registerRequestId(fastify);
     registerSecurityHeaders(fastify);
     fastify.removeContentTypeParser('text/plain');

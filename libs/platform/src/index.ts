@@ -1,6 +1,7 @@
 export * from './config.js';
 export * from './data-lock.js';
 export * from './http/fastify-options.js';
+export * from './http/orderly-close.js';
 export * from './http/problem.filter.js';
 export * from './http/request-id.js';
 export * from './http/roles.guard.js';
