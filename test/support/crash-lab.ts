@@ -157,6 +157,8 @@ const isInterruption = (error: unknown): boolean =>
   (error as Error).name === 'AbortError';
 
 const PATIENCE_MS = 60_000;
+/** Only a process that hangs takes so long to end in order. */
+const STOPPED_WITHIN_MS = 30_000;
 
 /** One data directory, and one process after the other on it, each killed while a client is at work. */
 export class CrashLab {
@@ -223,7 +225,10 @@ export class CrashLab {
     if (server === undefined) return;
     this.life.abort();
     await this.looking;
-    const ending = await server.terminate();
+    const waiting = new AbortController();
+    const ending = await Promise.race([server.terminate(), pause(STOPPED_WITHIN_MS, waiting.signal)]);
+    waiting.abort();
+    if (ending === undefined) throw new Error('the process does not end');
     this.gone(server);
     if (ending.code !== 0)
       throw new Error(`did not end in order: ${JSON.stringify(ending)} ${server.errors}`);

@@ -7,7 +7,7 @@ import Papa from 'papaparse';
 import type { RunningServer } from '#apps/server';
 import type { Counts, OutcomeCounts } from '#libs/action-center';
 import { SqliteEventStore } from '#libs/event-store/sqlite';
-import { pause, type Position } from '#libs/kernel';
+import { START, pause, type Position } from '#libs/kernel';
 import { Folders } from '#libs/mailbox';
 import { SandboxTenant, type Fault } from '#libs/mailbox/sandbox';
 import { ROLES, loadConfig, type ConfigOverrides, type Role } from '#libs/platform';
@@ -280,7 +280,7 @@ export class TestTenant {
   /** Everything a refused request must leave as it is. */
   async state(): Promise<TenantState> {
     return {
-      events: await this.server.head(),
+      events: await this.server.quietHead(),
       history: await this.history(),
       emails: await this.search(),
       folders: this.folders(),
@@ -373,6 +373,21 @@ export class TestServer {
   /** Position of the last event of all tenants. */
   head(): Promise<Position> {
     return this.look().events.head();
+  }
+
+  /** The head once no approved remediation is under way any more: from then on nobody appends but the test. */
+  async quietHead(): Promise<Position> {
+    const { events } = this.look();
+    const underWay = async (): Promise<number> => {
+      let open = 0;
+      for await (const { type } of events.readAll(START)) {
+        if (type === 'RemediationApproved') open += 1;
+        if (type === 'RemediationCompleted' || type === 'RemediationFailed') open -= 1;
+      }
+      return open;
+    };
+    await until(underWay, (open) => open === 0);
+    return events.head();
   }
 
   /** Ends the server in order and starts it again on the same data. */
