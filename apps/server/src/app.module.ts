@@ -1,5 +1,6 @@
 import { ActionCenter, ActiveRemediationsOfView, CopyStatesOfView } from '#libs/action-center';
 import { EventStore } from '#libs/event-store';
+import { Clock } from '#libs/kernel';
 import { ImportEmailsHandler, MailCatalog } from '#libs/mail-catalog';
 import { SandboxTenant } from '#libs/mailbox/sandbox';
 import { ProblemFilter, RolesGuard, TokenVerifier, validationPipe, type Config } from '#libs/platform';
@@ -25,7 +26,6 @@ import { SandboxController } from './sandbox/sandbox.controller.js';
 import { HealthController } from './system/health.controller.js';
 import { MetricsController } from './system/metrics.controller.js';
 import { Metrics } from './system/metrics.js';
-import { CLOCK } from './tokens.js';
 
 /** The HTTP side: routes, the command handlers behind them, and which adapter stands for which port. */
 @Module({})
@@ -44,7 +44,7 @@ export class AppModule {
       providers: [
         { provide: Runtime, useValue: runtime },
         { provide: Metrics, useValue: metrics },
-        { provide: CLOCK, useValue: runtime.clock },
+        { provide: Clock, useValue: runtime.clock },
         { provide: EventStore, useValue: runtime.events },
         { provide: ReadStore, useValue: runtime.readStore },
         { provide: SandboxTenant, useValue: runtime.sandbox },

@@ -1,6 +1,6 @@
 import { Readable } from 'node:stream';
 import { ActionCenter, type CopyDoc } from '#libs/action-center';
-import { ClawbackError, type Clock } from '#libs/kernel';
+import { ClawbackError, Clock } from '#libs/kernel';
 import {
   ImportEmails,
   MailCatalog,
@@ -11,7 +11,7 @@ import {
   type ImportReport,
 } from '#libs/mail-catalog';
 import { Caller, Roles, problemOf, type Principal } from '#libs/platform';
-import { Controller, Get, Header, HttpCode, Inject, Param, Post, Query, Req, Res } from '@nestjs/common';
+import { Controller, Get, Header, HttpCode, Param, Post, Query, Req, Res } from '@nestjs/common';
 import { CommandBus } from '@nestjs/cqrs';
 import { ApiBearerAuth, ApiConsumes, ApiBody, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import type { FastifyReply, FastifyRequest } from 'fastify';
@@ -19,7 +19,6 @@ import { Runtime } from '../runtime.js';
 import { decodeCursor, encodeCursor, type PageBody } from '../http/cursor.js';
 import { contextOf } from '../http/request-context.js';
 import { StreamedBody } from '../http/streamed-body.js';
-import { CLOCK } from '../tokens.js';
 import {
   EmailDetailBody,
   EmailPageBody,
@@ -38,7 +37,7 @@ export class EmailsController {
     private readonly catalog: MailCatalog,
     private readonly actionCenter: ActionCenter,
     private readonly runtime: Runtime,
-    @Inject(CLOCK) private readonly clock: Clock,
+    private readonly clock: Clock,
   ) {}
 
   @Post('import')

@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream';
 import { ActionCenter, countsOf, logCsv, type HistoryDoc } from '#libs/action-center';
 import { EventStore, type RecordedEvent } from '#libs/event-store';
-import { ClawbackError, invalidInput, type Clock } from '#libs/kernel';
+import { ClawbackError, invalidInput, Clock } from '#libs/kernel';
 import { Caller, Roles, type Principal } from '#libs/platform';
 import {
   ApproveRemediation,
@@ -17,19 +17,7 @@ import {
   type Submitted,
   type UndoScope,
 } from '#libs/remediation';
-import {
-  Body,
-  Controller,
-  Get,
-  Headers,
-  HttpCode,
-  Inject,
-  Param,
-  Post,
-  Query,
-  Req,
-  Res,
-} from '@nestjs/common';
+import { Body, Controller, Get, Headers, HttpCode, Param, Post, Query, Req, Res } from '@nestjs/common';
 import { CommandBus } from '@nestjs/cqrs';
 import {
   ApiAcceptedResponse,
@@ -44,7 +32,6 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { decodeCursor, encodeCursor, type PageBody } from '../http/cursor.js';
 import { contextOf } from '../http/request-context.js';
 import { Runtime } from '../runtime.js';
-import { CLOCK } from '../tokens.js';
 import {
   ApprovalDto,
   EntryBody,
@@ -81,7 +68,7 @@ export class RemediationsController {
     private readonly actionCenter: ActionCenter,
     private readonly events: EventStore,
     private readonly runtime: Runtime,
-    @Inject(CLOCK) private readonly clock: Clock,
+    private readonly clock: Clock,
   ) {}
 
   @Post('preview')

@@ -1,2 +1,0 @@
-/** Injection token of the kernel's `Clock`. */
-export const CLOCK = Symbol('clock');
