@@ -1,3 +1,4 @@
+import { decideAndAppend, load, type CommandContext, type Decider } from '#libs/event-store';
 import { actionLogView, copiesView, copyDocId, historyView } from '#libs/action-center';
 import { BatchRunner } from '#libs/executor';
 import { START, idFrom, type Position } from '#libs/kernel';
@@ -16,8 +17,6 @@ import {
   batchWriter,
   batcher,
   copyKeyOf,
-  decideAndAppend,
-  load,
   planner,
   recordSubmission,
   remediationCodecs,
@@ -27,8 +26,6 @@ import {
   type BatchCommand,
   type BatchEvent,
   type BatchState,
-  type CommandContext,
-  type Decider,
   type PlanRules,
   type Remediation,
   type RemediationCommand,

@@ -1,3 +1,4 @@
 export * from './codec.js';
+export * from './decide-and-append.js';
 export * from './event-store.js';
 export * from './work-queue.js';

@@ -1,3 +1,4 @@
+import { decideAndAppend } from '#libs/event-store';
 import { afterEach, describe, expect, it, jest } from '@jest/globals';
 import { isClawbackError, START } from '#libs/kernel';
 import { MailboxError, type MoveResult } from '#libs/mailbox';
@@ -7,7 +8,6 @@ import {
   batchStream,
   batchWriter,
   batcher,
-  decideAndAppend,
   type BatchEvent,
   type PlannedCopy,
   type Tally,

@@ -1,17 +1,20 @@
-import { isWrongExpectedRevision, type EventStore } from '#libs/event-store';
+import {
+  isWrongExpectedRevision,
+  type EventStore,
+  appendEvents,
+  decideAndAppend,
+  type CommandContext,
+} from '#libs/event-store';
 import { idFrom, newId, pause, type Clock } from '#libs/kernel';
 import { isMailboxError, type MailboxGateway, type MoveRequest, type MoveResult } from '#libs/mailbox';
 import {
   batchCodecs,
   batchDecider,
   batchStream,
-  appendEvents,
-  decideAndAppend,
   isClaimRefused,
   pendingTargets,
   type BatchCommand,
   type BatchState,
-  type CommandContext,
   type CopyResult,
   type Tally,
 } from '#libs/remediation';

@@ -4,14 +4,15 @@ import {
   type Recorded,
   type RecordedEvent,
   type WorkQueue,
+  appendEvents,
+  decideAndAppend,
+  type CommandContext,
 } from '#libs/event-store';
 import { START, idFrom, pause, type Clock, type Position } from '#libs/kernel';
 import type { MailboxGateway } from '#libs/mailbox';
 import {
-  appendEvents,
   batchCodecs,
   batchStream,
-  decideAndAppend,
   isFinished,
   loadRemediation,
   recordSubmission,
@@ -20,7 +21,6 @@ import {
   remediationStream,
   sumTallies,
   type BatchEvent,
-  type CommandContext,
   type RemediationCommand,
   type RemediationEvent,
   type Submission,

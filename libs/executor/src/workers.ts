@@ -1,5 +1,5 @@
+import type { CommandContext } from '#libs/event-store';
 import type { Position } from '#libs/kernel';
-import type { CommandContext } from '#libs/remediation';
 
 /** A batch that is due. */
 export interface DueBatch {

@@ -1,7 +1,7 @@
-import { EventStore } from '#libs/event-store';
+import { EventStore, metadataOf } from '#libs/event-store';
 import { idFrom, newId, START, type Position } from '#libs/kernel';
 import { ReadStore, untilShown } from '#libs/read-store';
-import { metadataOf, type RequestContext } from '#libs/remediation';
+import { type RequestContext } from '#libs/remediation';
 import { Command, CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
 import { emailKey, parseEmailLine, type EmailRecord } from './email-record.js';
 import { emailsView, sameRecord } from './emails.view.js';

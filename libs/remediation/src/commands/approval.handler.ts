@@ -1,10 +1,9 @@
-import { EventStore } from '#libs/event-store';
+import { EventStore, decideAndAppend } from '#libs/event-store';
 import { ClawbackError, idFrom, type Position } from '#libs/kernel';
 import { Command, CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
 import { remediationCodecs, remediationStream } from '../codecs.js';
 import type { RemediationCommand } from '../domain/index.js';
 import { ActiveRemediations, RemediationLimits } from '../ports.js';
-import { decideAndAppend } from './decide-and-append.js';
 import { remediationDecider } from './deciders.js';
 import { loadRemediation } from './submission.js';
 import { checkActivity, type RequestContext } from './submit-remediation.handler.js';

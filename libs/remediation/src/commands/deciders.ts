@@ -1,3 +1,4 @@
+import type { Decider } from '#libs/event-store';
 import {
   decideBatch,
   decideRemediation,
@@ -12,7 +13,6 @@ import {
   type RemediationCommand,
   type RemediationEvent,
 } from '../domain/index.js';
-import type { Decider } from './decide-and-append.js';
 
 export const remediationDecider: Decider<Remediation, RemediationCommand, RemediationEvent> = {
   initial: initialRemediation,

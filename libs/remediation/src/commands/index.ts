@@ -1,5 +1,4 @@
 export * from './approval.handler.js';
-export * from './decide-and-append.js';
 export * from './deciders.js';
 export * from './plan-selection.js';
 export * from './submission.js';

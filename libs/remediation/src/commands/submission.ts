@@ -1,4 +1,11 @@
-import type { EventStore } from '#libs/event-store';
+import {
+  type EventStore,
+  appendEvents,
+  decideAndAppend,
+  load,
+  type CommandContext,
+  type Decided,
+} from '#libs/event-store';
 import { ClawbackError, idFrom, inFlight, newId, type Position } from '#libs/kernel';
 import { batchCodecs, batchStream, remediationCodecs, remediationStream } from '../codecs.js';
 import type {
@@ -9,13 +16,6 @@ import type {
   RemediationEvent,
   Submission,
 } from '../domain/index.js';
-import {
-  appendEvents,
-  decideAndAppend,
-  load,
-  type CommandContext,
-  type Decided,
-} from './decide-and-append.js';
 import { batchDecider, remediationDecider } from './deciders.js';
 
 /** What a caller gets back for a submission, a repeated one included. */

@@ -1,4 +1,4 @@
-import { EventStore } from '#libs/event-store';
+import { EventStore, type CommandContext } from '#libs/event-store';
 import { ClawbackError, canonicalJson, invalidInput, newId, sha256 } from '#libs/kernel';
 import { Command, CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
 import {
@@ -11,7 +11,6 @@ import {
   type Surface,
 } from '../domain/index.js';
 import { ActiveRemediations, RemediationLimits, SelectionSource } from '../ports.js';
-import type { CommandContext } from './decide-and-append.js';
 import { planSelection, type Planned } from './plan-selection.js';
 import {
   approvalIdFor,

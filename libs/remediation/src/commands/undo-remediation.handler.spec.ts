@@ -1,12 +1,17 @@
 import { beforeEach, describe, expect, it } from '@jest/globals';
-import type { AppendResult, ExpectedRevision, NewEvent } from '#libs/event-store';
+import {
+  type AppendResult,
+  type ExpectedRevision,
+  type NewEvent,
+  appendEvents,
+  type CommandContext,
+} from '#libs/event-store';
 import { ClawbackError } from '#libs/kernel';
 import { InMemoryEventStore, InMemoryLog } from '../../../../test/support/in-memory-event-store.js';
 import { messageOf, tallyOf } from '../../../../test/support/examples.js';
 import { batchCodecs, batchStream, remediationCodecs, remediationStream } from '../codecs.js';
 import type { BatchEvent, RemediationEvent, Submission } from '../domain/index.js';
 import { ActiveRemediations, CopyStates, RemediationLimits } from '../ports.js';
-import { appendEvents, type CommandContext } from './decide-and-append.js';
 import { approvalIdFor, recordSubmission } from './submission.js';
 import { UndoRemediation, UndoRemediationHandler } from './undo-remediation.handler.js';
 

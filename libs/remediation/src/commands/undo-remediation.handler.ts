@@ -1,4 +1,4 @@
-import { EventStore, isWrongExpectedRevision } from '#libs/event-store';
+import { EventStore, isWrongExpectedRevision, decideAndAppend } from '#libs/event-store';
 import { ClawbackError, canonicalJson, collect, idFrom, invalidInput, newId, sha256 } from '#libs/kernel';
 import { Command, CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
 import { batchCodecs, batchStream, remediationCodecs, remediationStream } from '../codecs.js';
@@ -15,7 +15,6 @@ import {
   type Submission,
 } from '../domain/index.js';
 import { ActiveRemediations, CopyStates, RemediationLimits } from '../ports.js';
-import { decideAndAppend } from './decide-and-append.js';
 import { remediationDecider } from './deciders.js';
 import { checkList, planCopies, selectionHasher } from './plan-selection.js';
 import {

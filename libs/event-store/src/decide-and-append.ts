@@ -1,18 +1,17 @@
+import { idFrom, type Position } from '#libs/kernel';
+import type { DomainEvent, EventCodecs } from './codec.js';
 import {
   WrongExpectedRevision,
   isWrongExpectedRevision,
-  type DomainEvent,
-  type EventCodecs,
   type EventStore,
   type Metadata,
-} from '#libs/event-store';
-import { idFrom, type Position } from '#libs/kernel';
+} from './event-store.js';
 
 /** Who asks for what, and what it is part of. Becomes the metadata of the events. */
 export interface CommandContext {
   readonly tenant: string;
   readonly actor: string;
-  /** Ties together everything that belongs to one remediation: its approval ID. */
+  /** Ties together everything that belongs together: of a remediation, its approval ID. */
   readonly correlationId: string;
   /** What caused this: a request or the event reacted to. */
   readonly causationId: string;
