@@ -7,15 +7,18 @@ import {
   loadOrCreateLocalKey,
   registerOrderlyClose,
   registerRequestId,
+  registerRequestLog,
   registerSecurityHeaders,
   signLocalToken,
   type Config,
+  type JsonLogger,
   type Role,
   type TokenVerifier,
 } from '#libs/platform';
 import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
 import { AppModule } from './app.module.js';
+import { correlationOf } from './http/request-context.js';
 import { acceptStreamedBodies } from './http/streamed-body.js';
 import { serveOpenApi } from './openapi.js';
 import { Runtime } from './runtime.js';
@@ -37,12 +40,18 @@ const NDJSON_TYPES = [
   'application/octet-stream',
 ];
 
+/** Asked every few seconds by supervisors. */
+const PROBES: ReadonlySet<string> = new Set(['/health/live', '/health/ready', '/metrics']);
+
 /**
- * Starts all roles in one process on the embedded stores.
+ * Starts what the configuration says: by default all roles in one process, on the embedded stores.
+ * @param logger where to log instead of stderr, for tests
  * @throws {ClawbackError} `dataDirectoryInUse`; the listen error of a port that is taken.
  */
-export async function startServer(config: Config): Promise<RunningServer> {
-  const logger = createLogger(config);
+export async function startServer(
+  config: Config,
+  logger: JsonLogger = createLogger(config),
+): Promise<RunningServer> {
   const runtime = await Runtime.open(config, logger);
   let app: NestFastifyApplication | undefined;
   try {
@@ -50,6 +59,7 @@ export async function startServer(config: Config): Promise<RunningServer> {
     const fastify = adapter.getInstance();
     registerOrderlyClose(fastify);
     registerRequestId(fastify);
+    registerRequestLog(fastify, { logger, quiet: PROBES, correlationOf });
     registerSecurityHeaders(fastify);
     fastify.removeContentTypeParser('text/plain');
     acceptStreamedBodies(fastify, NDJSON_TYPES);

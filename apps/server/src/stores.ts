@@ -6,6 +6,7 @@ import { SqliteEventStore } from '#libs/event-store/sqlite';
 import { rolesOf, type Config } from '#libs/platform';
 import { type ReadStore } from '#libs/read-store';
 import { SqliteReadStore } from '#libs/read-store/sqlite';
+import { type ConnectionListener } from './system/connections.js';
 
 /** The stores of a process, by its configuration. */
 export interface Stores {
@@ -25,12 +26,14 @@ export interface Stores {
 const GROUP = 'clawback-executors';
 
 /** Opens the embedded stores, or those on servers. An adapter of a server is loaded only when it is used. */
-export async function openStores(config: Config): Promise<Stores> {
+export async function openStores(config: Config, listener: ConnectionListener): Promise<Stores> {
   const { eventStoreUrl, mongoUrl } = config.stores;
   const shared = eventStoreUrl !== undefined;
   const instance = shared ? `${hostname()}-${String(process.pid)}-${randomUUID().slice(0, 8)}` : 'embedded';
   const { events, queue } =
-    eventStoreUrl === undefined ? embeddedEvents(config) : await serverEvents(config, eventStoreUrl);
+    eventStoreUrl === undefined
+      ? embeddedEvents(config, listener)
+      : await serverEvents(config, eventStoreUrl, listener);
   const { readStore, viewStore } =
     mongoUrl === undefined ? embeddedViews(config) : await serverViews(config, mongoUrl, instance);
   return {
@@ -47,14 +50,22 @@ export async function openStores(config: Config): Promise<Stores> {
   };
 }
 
-const embeddedEvents = ({ data }: Config): { events: EventStore; queue: undefined } => ({
-  events: new SqliteEventStore(join(data.directory, 'events.db')),
+const embeddedEvents = (
+  { data }: Config,
+  listener: ConnectionListener,
+): { events: EventStore; queue: undefined } => ({
+  events: new SqliteEventStore(join(data.directory, 'events.db'), {
+    onState: (state) => {
+      listener.onSubscription(state);
+    },
+  }),
   queue: undefined,
 });
 
 async function serverEvents(
   { stores, executor }: Config,
   connectionString: string,
+  listener: ConnectionListener,
 ): Promise<{ events: EventStore; queue: WorkQueue }> {
   const { EventStoreDbEventStore, PersistentWorkQueue } = await import('#libs/event-store/eventstoredb');
   const connection = {
@@ -69,9 +80,17 @@ async function serverEvents(
     concurrency: executor.batchesInFlight,
     // Long enough for a batch with a copy that uses up its deadline: sooner it would be given to a second executor.
     messageTimeoutMs: 2 * executor.copyDeadlineMs + 30_000,
+    onState: (state) => {
+      listener.onQueue(state);
+    },
   });
   return {
-    events: new EventStoreDbEventStore(connection),
+    events: new EventStoreDbEventStore({
+      ...connection,
+      onState: (state) => {
+        listener.onSubscription(state);
+      },
+    }),
     queue: {
       consume: (handler, signal) =>
         deliveries.consume(async (event) => {

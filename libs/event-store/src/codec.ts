@@ -34,11 +34,17 @@ const newestVersion = (codec: EventCodec<unknown>): number => (codec.upcasters?.
 /** A stored event does not fit its schema, or is newer than this program. Never skipped in silence. */
 export class MalformedEvent extends Error {
   override readonly name = 'MalformedEvent';
+  /** What the event belongs to, for the log. */
+  readonly correlationId: string | undefined;
 
   constructor(event: RecordedEvent, why: string, options?: ErrorOptions) {
     super(`${event.type} in ${event.stream} at revision ${String(event.revision)}: ${why}`, options);
+    this.correlationId = event.metadata.correlationId;
   }
 }
+
+export const isMalformedEvent = (error: unknown): error is MalformedEvent =>
+  error instanceof Error && error.name === 'MalformedEvent';
 
 /** The codecs of some family of events: writes them, and gives them back typed, validated and in the newest version. */
 export class EventCodecs<E extends DomainEvent> {

@@ -48,6 +48,22 @@ export interface SubscribeOptions {
   readonly signal: AbortSignal;
   /** At most so many events in one delivery; default 500. */
   readonly maxBatch?: number;
+  /** Who subscribes; for metrics and health. */
+  readonly name?: string;
+}
+
+/** How a subscription is doing; for metrics and health. */
+export interface SubscriptionState {
+  /** Counts the subscriptions of one store. */
+  readonly subscription: number;
+  /** Who subscribes, if that was said. */
+  readonly name?: string;
+  /** `reconnecting`: its connection was lost, and nothing has been heard since. `ended` is for good. */
+  readonly state: 'catchingUp' | 'live' | 'reconnecting' | 'ended';
+  /** The last event delivered. */
+  readonly position: Position;
+  /** Why the connection was last given up, or what has ended the subscription. */
+  readonly lastError?: unknown;
 }
 
 /** Bytes of one append, all events together; what EventStoreDB accepts by default. */

@@ -43,6 +43,8 @@ type Started = Exclude<BatchState, { status: 'none' }>;
 
 /** Runs one batch: claim it, move its copies, record an event per copy, settle it. */
 export class BatchRunner {
+  private won = 0;
+
   constructor(
     private readonly store: EventStore,
     private readonly gateway: MailboxGateway,
@@ -50,6 +52,11 @@ export class BatchRunner {
     private readonly clock: Clock,
     private readonly options: ExecutorOptions,
   ) {}
+
+  /** Claims won so far. */
+  get claims(): number {
+    return this.won;
+  }
 
   /**
    * Runs the batch to its end, or takes it up where a crash left it. Safe to repeat at any time.
@@ -82,6 +89,7 @@ export class BatchRunner {
       const { state, revision } = claim;
       if (state.status === 'none' || revision === undefined) throw new Error(`${stream} holds no plan`);
       if (state.status === 'settled') return state.tally;
+      this.won += 1;
       return await this.work(state, revision, stream, context, signal);
     } catch (error) {
       if (isClaimRefused(error) || isWrongExpectedRevision(error)) return undefined;

@@ -27,6 +27,7 @@ import {
 } from '#libs/remediation';
 import { ActiveRemediation } from './active-remediation.js';
 import { BatchRunner, type ExecutorOptions } from './batch-runner.js';
+import { Coordination, type CoordinationState, type EventFacts } from './coordination.js';
 import { MailboxLanes } from './mailbox-lanes.js';
 import { Workers, type DueBatch } from './workers.js';
 
@@ -43,9 +44,32 @@ export interface ExecutorDependencies {
   readonly clock: Clock;
   /** Resolves when the mailboxes have what was recorded up to a position (the sandbox is filled from the events). */
   readonly mailboxesReady: (position: Position, signal: AbortSignal) => Promise<void>;
-  readonly onError: (error: unknown, what: string) => void;
+  /** Told of every fault, with what is known of the event or the work that it concerns. Must not throw. */
+  readonly onError: (error: unknown, what: string, facts?: Facts) => void;
   /** Shares released batches out among several executors; without one this executor takes all. */
   readonly queue?: WorkQueue;
+}
+
+/** Ties a fault to its cause, for the log. */
+export type Facts = Partial<EventFacts>;
+
+/** How an executor is doing; for metrics and health. */
+export interface ExecutorState {
+  readonly coordination: CoordinationState;
+  /** The last event of the log that the coordinator is done with. */
+  readonly position: Position;
+  /** Remediations that are approved and not finished, as far as the coordinator has seen. */
+  readonly remediations: number;
+  readonly batches: {
+    /** Under way here; those that are tried again after a fault included. */
+    readonly running: number;
+    /** Taken, and waiting for a place. */
+    readonly waiting: number;
+    /** Ended by a fault and to be tried again. */
+    readonly retrying: number;
+    /** Claims won since the start. */
+    readonly claimed: number;
+  };
 }
 
 type RequestPart = Omit<CommandContext, 'commandId' | 'now'>;
@@ -67,6 +91,8 @@ export class Executor {
   private readonly active = new Map<string, ActiveRemediation>();
   private readonly workers: Workers;
   private readonly runner: BatchRunner;
+  private readonly coordination: Coordination;
+  private readonly retrying = new Set<string>();
   private background: Promise<unknown> | undefined;
   private seen: Position = START;
   private saved: Position = START;
@@ -78,6 +104,7 @@ export class Executor {
     const lanes = new MailboxLanes(options.mailboxConcurrency);
     this.runner = new BatchRunner(deps.store, deps.gateway, lanes, deps.clock, options);
     this.workers = new Workers(options.batchesInFlight, (due) => this.runBatch(due));
+    this.coordination = new Coordination(deps.clock);
   }
 
   /** Begins to follow the log, in the background. */
@@ -94,22 +121,47 @@ export class Executor {
     await this.saveCheckpoint();
   }
 
+  state(): ExecutorState {
+    return {
+      coordination: this.coordination.state,
+      position: this.seen,
+      remediations: this.active.size,
+      batches: {
+        running: this.workers.running,
+        waiting: this.workers.waiting,
+        retrying: this.retrying.size,
+        claimed: this.runner.claims,
+      },
+    };
+  }
+
   private async follow(): Promise<void> {
     const { signal } = this.stopping;
     for (let wait = 100; !signal.aborted; wait = Math.min(wait * 2, 5000)) {
       try {
         for await (const delivery of this.deps.store.subscribe({ after: this.seen, signal })) {
           for (const event of delivery.events) {
-            await this.react(event);
+            await this.reactTo(event);
             this.seen = event.position;
           }
+          this.coordination.follows();
           await this.saveCheckpoint();
           wait = 100;
         }
       } catch (error) {
-        this.deps.onError(error, 'following the event log');
+        const facts = this.coordination.meets(error);
+        this.deps.onError(error, 'following the event log', facts);
       }
       await pause(wait, signal);
+    }
+  }
+
+  private async reactTo(event: RecordedEvent): Promise<void> {
+    try {
+      await this.react(event);
+    } catch (error) {
+      this.coordination.stumblesAt(event);
+      throw error;
     }
   }
 
@@ -258,16 +310,23 @@ export class Executor {
   /** Tries again for ever: a fault of a store or mailbox is waited out, it is never an outcome. */
   private async runBatch({ planId, batch, context, after }: DueBatch): Promise<void> {
     const { signal } = this.stopping;
+    const stream = batchStream(planId, batch);
+    const { correlationId, causationId } = context;
     for (let wait = 200; !signal.aborted; wait = Math.min(wait * 2, 10_000)) {
       try {
         await this.deps.mailboxesReady(after, signal);
         await this.runner.run(planId, batch, context, signal);
-        return;
+        break;
       } catch (error) {
-        if (!this.isStopping()) this.deps.onError(error, `running batch ${String(batch)} of plan ${planId}`);
+        this.retrying.add(stream);
+        if (!this.isStopping()) {
+          const what = `running batch ${String(batch)} of plan ${planId}`;
+          this.deps.onError(error, what, { stream, correlationId, causationId });
+        }
         await pause(wait, signal);
       }
     }
+    this.retrying.delete(stream);
   }
 
   private async decide(remediation: ActiveRemediation, command: RemediationCommand): Promise<void> {

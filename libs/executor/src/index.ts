@@ -1,2 +1,3 @@
 export * from './batch-runner.js';
+export { type CoordinationState, type EventFacts } from './coordination.js';
 export * from './executor.js';

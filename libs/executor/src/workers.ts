@@ -14,7 +14,7 @@ export interface DueBatch {
 export class Workers {
   private readonly queue: { readonly key: string; readonly due: DueBatch; readonly done: () => void }[] = [];
   private readonly taken = new Map<string, Promise<void>>();
-  private readonly running = new Set<Promise<void>>();
+  private readonly underWay = new Set<Promise<void>>();
   private stopped = false;
 
   /** @param run does one batch; must not reject. */
@@ -22,6 +22,16 @@ export class Workers {
     private readonly places: number,
     private readonly run: (due: DueBatch) => Promise<void>,
   ) {}
+
+  /** Batches under way. */
+  get running(): number {
+    return this.underWay.size;
+  }
+
+  /** Batches that wait for a place. */
+  get waiting(): number {
+    return this.queue.length;
+  }
 
   /** Resolves when the batch was run, well or not; at once when the workers were stopped. */
   take(due: DueBatch): Promise<void> {
@@ -41,20 +51,20 @@ export class Workers {
   async stop(): Promise<void> {
     this.stopped = true;
     for (const { done } of this.queue.splice(0)) done();
-    await Promise.all(this.running);
+    await Promise.all(this.underWay);
   }
 
   private next(): void {
-    while (!this.stopped && this.running.size < this.places) {
+    while (!this.stopped && this.underWay.size < this.places) {
       const item = this.queue.shift();
       if (item === undefined) return;
       const work = this.run(item.due).finally(() => {
-        this.running.delete(work);
+        this.underWay.delete(work);
         this.taken.delete(item.key);
         item.done();
         this.next();
       });
-      this.running.add(work);
+      this.underWay.add(work);
     }
   }
 }

@@ -1,9 +1,11 @@
 export * from './config.js';
 export * from './data-lock.js';
+export { errorClass } from './error-class.js';
 export * from './http/fastify-options.js';
 export * from './http/orderly-close.js';
 export * from './http/problem.filter.js';
 export * from './http/request-id.js';
+export * from './http/request-log.js';
 export * from './http/roles.guard.js';
 export * from './http/security-headers.js';
 export * from './http/validation.js';

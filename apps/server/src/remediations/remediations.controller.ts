@@ -30,7 +30,7 @@ import {
 } from '@nestjs/swagger';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { decodeCursor, encodeCursor, type PageBody } from '../http/cursor.js';
-import { contextOf } from '../http/request-context.js';
+import { contextOf, correlate } from '../http/request-context.js';
 import { Runtime } from '../runtime.js';
 import {
   ApprovalDto,
@@ -276,6 +276,7 @@ export class RemediationsController {
     { submission, approved, position }: Submitted,
     reply: FastifyReply,
   ): Promise<SubmittedBody> {
+    correlate(reply.request, submission.approvalId);
     await this.runtime.shown(position, ['history', 'actionLog']);
     const { approvalId, selectionHash, plan, undoOf } = submission;
     reply.header('location', `/v1/remediations/${approvalId}`);

@@ -1,18 +1,24 @@
-import { ClawbackError, pause } from '#libs/kernel';
-import { Public } from '#libs/platform';
-import { Controller, Get } from '@nestjs/common';
+import { ClawbackError } from '#libs/kernel';
+import { answerProblem, problemOf, Public } from '#libs/platform';
+import { Controller, Get, Req, Res } from '@nestjs/common';
 import { ApiOperation, ApiTags } from '@nestjs/swagger';
-import { Runtime, VIEWS } from '../runtime.js';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { Runtime } from '../runtime.js';
+import { healthOf, type Check, type Health } from './health.js';
 
-interface Readiness {
-  readonly status: 'ready';
+/** Positions are texts, as everywhere; null where no store tells at the moment. */
+interface HealthBody {
   /** Position of the last event there is. */
-  readonly head: string;
-  readonly views: readonly { readonly view: string; readonly state: string; readonly position: string }[];
+  readonly head: string | null;
+  readonly checks: readonly Check[];
+  readonly views: readonly {
+    readonly view: string;
+    readonly state: string;
+    readonly position: string | null;
+    readonly lagPositions: string | null;
+    readonly lagSeconds: number | null;
+  }[];
 }
-
-/** A store that does not answer within so many milliseconds is not ready. */
-const PATIENCE_MS = 2000;
 
 @ApiTags('system')
 @Controller('health')
@@ -28,35 +34,38 @@ export class HealthController {
 
   @Get('ready')
   @Public()
-  @ApiOperation({ summary: 'Both stores answer, and no view of this process has stopped; else 503' })
-  async ready(): Promise<Readiness> {
-    const { events, readStore } = this.runtime;
-    const head = await answerOf('the event store', events.head());
-    const kept = new Map(this.runtime.views().map((state) => [state.view, state]));
-    const views = await Promise.all(
-      Object.values(VIEWS).map(async (view) => ({
-        view: view.name,
-        state: kept.get(view.name)?.state ?? 'elsewhere',
-        position: String(await answerOf('the read store', readStore.checkpoint(view))),
-      })),
-    );
-    const failed = views.filter(({ state }) => state === 'failed').map(({ view }) => view);
-    if (failed.length > 0) throw notReady(`these views have stopped: ${failed.join(', ')}`);
-    return { status: 'ready', head: String(head), views };
+  @ApiOperation({
+    summary: 'Every check by name: both stores, the views and their lag, subscriptions, the executor',
+    description:
+      '503 when a check has failed: a store does not answer, a view of this process has stopped, or its executor is ' +
+      'held up by an event. The problem has the same `checks`.',
+  })
+  async ready(@Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
+    const health = await healthOf(this.runtime);
+    const failed = health.checks.filter(({ state }) => state === 'failed');
+    if (failed.length === 0) {
+      await reply.send({ status: 'ready', ...bodyOf(health) });
+      return;
+    }
+    const why = failed.map(({ name, detail }) => `${name}: ${detail}`).join('; ');
+    const problem = problemOf(new ClawbackError('unavailable', 'notReady', `not ready: ${why}`), {
+      path: request.url,
+      requestId: request.id,
+    });
+    answerProblem(reply, { ...bodyOf(health), ...problem });
   }
 }
 
-async function answerOf<T>(store: string, asking: Promise<T>): Promise<T> {
-  const timer = new AbortController();
-  const late = pause(PATIENCE_MS, timer.signal).then(() => {
-    throw notReady(`${store} does not answer`);
-  });
-  try {
-    return await Promise.race([asking, late]);
-  } finally {
-    late.catch(() => undefined);
-    timer.abort();
-  }
-}
+const bodyOf = ({ head, checks, views }: Health): HealthBody => ({
+  head: textOf(head),
+  checks,
+  views: views.map(({ view, state, position, lag }) => ({
+    view,
+    state,
+    position: textOf(position),
+    lagPositions: textOf(lag?.positions),
+    lagSeconds: lag?.seconds ?? null,
+  })),
+});
 
-const notReady = (why: string): ClawbackError => new ClawbackError('unavailable', 'notReady', why);
+const textOf = (number: bigint | undefined): string | null => (number === undefined ? null : String(number));

@@ -15,7 +15,6 @@ export class MetricsController {
   @ApiProduces('text/plain')
   @ApiOkResponse({ schema: { type: 'string' } })
   async read(@Res() reply: FastifyReply): Promise<void> {
-    const { registry } = this.metrics;
-    await reply.type(registry.contentType).send(await registry.metrics());
+    await reply.type(this.metrics.contentType).send(await this.metrics.text());
   }
 }

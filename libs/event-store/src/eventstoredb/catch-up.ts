@@ -1,21 +1,10 @@
 import type { AllStreamResolvedEvent } from '@eventstore/db-client';
 import { isClawbackError, pause, type Position } from '#libs/kernel';
-import type { Delivery, RecordedEvent, SubscribeOptions } from '../event-store.js';
+import type { Delivery, RecordedEvent, SubscribeOptions, SubscriptionState } from '../event-store.js';
 import { type AllEvents } from './all-events.js';
 import { isOurs, positionOf, toRecorded } from './encoding.js';
 import { type CatchUpCall } from './incoming.js';
 import { Backoff } from './patience.js';
-
-/** How a subscription is doing; for metrics and health. */
-export interface SubscriptionState {
-  /** Counts the subscriptions of one store. */
-  readonly subscription: number;
-  readonly state: 'catchingUp' | 'live' | 'reconnecting' | 'ended';
-  /** The last event delivered. */
-  readonly position: Position;
-  /** Why the connection was last given up. */
-  readonly lastError?: unknown;
-}
 
 const FIRST_WAIT_MS = 100;
 const LONGEST_WAIT_MS = 5_000;
@@ -47,7 +36,7 @@ export class CatchUp {
     /** Milliseconds of silence after which we ask whether there is something to hear. */
     private readonly silenceMs: number,
     options: SubscribeOptions,
-    private readonly report: (state: Omit<SubscriptionState, 'subscription'>) => void,
+    private readonly report: (state: Omit<SubscriptionState, 'subscription' | 'name'>) => void,
   ) {
     this.reached = options.after;
     this.signal = options.signal;
@@ -56,23 +45,27 @@ export class CatchUp {
 
   async *deliveries(): AsyncGenerator<Delivery> {
     const backoff = new Backoff(FIRST_WAIT_MS, LONGEST_WAIT_MS);
+    let fault: unknown;
+    this.tell('catchingUp');
     try {
       while (!this.signal.aborted) {
         try {
-          this.tell('catchingUp');
           for await (const delivery of this.oneCall()) {
             backoff.reset();
             yield delivery;
           }
         } catch (error) {
           // Only our own errors are about the events themselves.
-          if (isClawbackError(error)) throw error;
+          if (isClawbackError(error)) {
+            fault = error;
+            throw error;
+          }
           this.tell('reconnecting', error);
         }
         await pause(backoff.next(), this.signal);
       }
     } finally {
-      this.tell('ended');
+      this.tell('ended', fault);
     }
   }
 
@@ -95,7 +88,9 @@ export class CatchUp {
     const events = this.readable(await call.takeUpTo(this.maxBatch));
     if (this.unreadable !== undefined && events.length === 0) throw this.unreadable.error;
     const caughtUp = call.caughtUp && this.unreadable === undefined;
+    // Not before something was heard: a call that was begun tells nothing of the connection.
     if (caughtUp) this.tell('live');
+    else if (events.length > 0) this.tell('catchingUp');
     if (events.length === 0 && (!caughtUp || this.toldCaughtUp)) return undefined;
     this.toldCaughtUp = caughtUp;
     return { events, caughtUp };

@@ -20,9 +20,10 @@ import {
   type ReadStreamOptions,
   type RecordedEvent,
   type SubscribeOptions,
+  type SubscriptionState,
 } from '../event-store.js';
 import { AllEvents, each } from './all-events.js';
-import { CatchUp, type SubscriptionState } from './catch-up.js';
+import { CatchUp } from './catch-up.js';
 import { openConnection, type Connection, type ConnectionOptions } from './connection.js';
 import { encodeAppend, exact, isOurs, positionOf, revisionOf, toRecorded, type Arrived } from './encoding.js';
 import {
@@ -140,8 +141,9 @@ export class EventStoreDbEventStore extends EventStore {
     checkCount('maxBatch', options.maxBatch ?? 1, 1);
     const signal = AbortSignal.any([options.signal, this.closing.signal]);
     const subscription = ++this.subscriptions;
-    const report = (state: Omit<SubscriptionState, 'subscription'>) => {
-      this.onState({ subscription, ...state });
+    const { name } = options;
+    const report = (state: Omit<SubscriptionState, 'subscription' | 'name'>) => {
+      this.onState({ subscription, ...(name === undefined ? {} : { name }), ...state });
     };
     yield* new CatchUp(this.log, this.silenceMs, { ...options, signal }, report).deliveries();
     if (!options.signal.aborted) throw closedError();

@@ -1,4 +1,5 @@
-export { type SubscriptionState } from './catch-up.js';
+export { type SubscriptionState } from '../event-store.js';
+export { type WorkQueueState } from '../work-queue.js';
 export { type ConnectionOptions } from './connection.js';
 export * from './eventstoredb-event-store.js';
 export * from './work-queue.js';

@@ -9,18 +9,12 @@ import {
 } from '@eventstore/db-client';
 import { pause } from '#libs/kernel';
 import type { RecordedEvent } from '../event-store.js';
+import type { WorkQueueState } from '../work-queue.js';
 import { openConnection, type Connection, type ConnectionOptions } from './connection.js';
 import { isOurs, toRecorded } from './encoding.js';
 import { typeOf } from './errors.js';
 import { Incoming } from './incoming.js';
 import { Backoff, within } from './patience.js';
-
-/** How a consumer is doing; for metrics and health. */
-export interface WorkQueueState {
-  readonly state: 'consuming' | 'reconnecting' | 'ended';
-  /** Why the connection was given up, or what a handler has thrown. */
-  readonly lastError?: unknown;
-}
 
 export interface WorkQueueOptions extends ConnectionOptions {
   /** Consumers of one group share the events. */

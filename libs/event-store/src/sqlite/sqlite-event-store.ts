@@ -13,6 +13,7 @@ import {
   type ReadStreamOptions,
   type RecordedEvent,
   type SubscribeOptions,
+  type SubscriptionState,
 } from '../event-store.js';
 
 const SCHEMA_VERSION = 1;
@@ -78,6 +79,11 @@ interface Page {
   readonly ended: boolean;
 }
 
+export interface SqliteEventStoreOptions {
+  /** Told of every change of a subscription. Must not throw. */
+  readonly onState?: (state: SubscriptionState) => void;
+}
+
 /**
  * The event log in one SQLite file. An append is on the disk before it is answered; the appends of one turn of the
  * event loop share a commit. Several processes may open the same file: each sees the others' events within
@@ -86,10 +92,13 @@ interface Page {
 export class SqliteEventStore extends EventStore {
   protected readonly file: SqliteFile;
   private readonly sleepers = new Set<() => void>();
+  private readonly onState: (state: SubscriptionState) => void;
+  private subscriptions = 0;
 
   /** @throws {ClawbackError} kind `unavailable`: the file cannot be opened, or a newer program has written it. */
-  constructor(path: string) {
+  constructor(path: string, { onState = () => undefined }: SqliteEventStoreOptions = {}) {
     super();
+    this.onState = onState;
     this.file = guarded(() => openFile(path));
   }
 
@@ -143,19 +152,47 @@ export class SqliteEventStore extends EventStore {
   async *subscribe(options: SubscribeOptions): AsyncGenerator<Delivery> {
     const { after, signal, maxBatch = PAGE_ROWS } = options;
     checkCount('maxBatch', maxBatch, 1);
+    const tell = this.reporter(options);
     let reached = after;
     let toldCaughtUp = false;
-    while (!signal.aborted) {
-      const { events, ended } = this.page(maxBatch, ALL_AFTER, reached);
-      if (events.length === 0 && toldCaughtUp) {
-        await this.sleep(signal);
-        continue;
+    let fault: unknown;
+    tell('catchingUp', reached);
+    try {
+      while (!signal.aborted) {
+        const { events, ended } = this.page(maxBatch, ALL_AFTER, reached);
+        if (events.length === 0 && toldCaughtUp) {
+          await this.sleep(signal);
+          continue;
+        }
+        reached = events.at(-1)?.position ?? reached;
+        toldCaughtUp = ended;
+        tell(ended ? 'live' : 'catchingUp', reached);
+        yield { events, caughtUp: ended };
+        if (!ended) await nextTurn();
       }
-      reached = events.at(-1)?.position ?? reached;
-      toldCaughtUp = ended;
-      yield { events, caughtUp: ended };
-      if (!ended) await nextTurn();
+    } catch (error) {
+      fault = error;
+      throw error;
+    } finally {
+      tell('ended', reached, fault);
     }
+  }
+
+  /** Reports the changes of one subscription, each once. */
+  private reporter({ name }: SubscribeOptions) {
+    const subscription = ++this.subscriptions;
+    let last: SubscriptionState['state'] | undefined;
+    return (state: SubscriptionState['state'], position: Position, lastError?: unknown): void => {
+      if (state === last) return;
+      last = state;
+      this.onState({
+        subscription,
+        ...(name === undefined ? {} : { name }),
+        state,
+        position,
+        ...(lastError === undefined ? {} : { lastError }),
+      });
+    };
   }
 
   head(): Promise<Position> {

@@ -71,7 +71,7 @@ export class ProblemFilter implements ExceptionFilter {
     const problem = problemOf(exception, sourceOf(request));
     this.report(problem, exception, request);
     if (reply.sent || reply.raw.headersSent) cut(reply);
-    else answer(reply, problem);
+    else answerProblem(reply, problem);
   }
 
   private report({ status, code, requestId }: Problem, exception: unknown, request: FastifyRequest): void {
@@ -89,7 +89,7 @@ export class ProblemFilter implements ExceptionFilter {
  * far as the filter or the hooks.
  */
 export function answerFrameworkError(error: Error, request: FastifyRequest, reply: FastifyReply): void {
-  answer(reply, problemOf(error, sourceOf(request)));
+  answerProblem(reply, problemOf(error, sourceOf(request)));
 }
 
 /**
@@ -193,7 +193,8 @@ const sourceOf = (request: FastifyRequest): ProblemSource => ({
   bodyLimit: request.routeOptions.bodyLimit,
 });
 
-function answer(reply: FastifyReply, problem: Problem): void {
+/** Sends the problem in place of whatever the answer was going to be. */
+export function answerProblem(reply: FastifyReply, problem: Problem): void {
   for (const header of HEADERS_OF_THE_ANSWER) reply.removeHeader(header);
   if (problem.status === 401) reply.header('www-authenticate', challenge(problem));
   void reply
