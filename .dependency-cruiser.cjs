@@ -22,17 +22,18 @@ module.exports = {
       'Views in general know no view.',
     ),
     only('mailbox', 'libs/mailbox/', ['kernel', 'sqlite'], 'Mailboxes know no remediation.'),
-    only(
-      'domain-is-pure',
-      'libs/remediation/src/domain/',
-      ['kernel'],
-      'Decisions are pure functions: no store, no clock, no framework.',
-    ),
+    {
+      name: 'domain-is-pure',
+      comment: 'Decisions are pure functions: no store, no clock, no framework.',
+      severity: 'error',
+      from: { path: '^libs/([^/]+)/src/domain/', pathNot: '\\.spec\\.ts$' },
+      to: { path: '^(libs|apps)/', pathNot: ['^libs/$1/src/domain/', '^libs/kernel/'] },
+    },
     {
       name: 'domain-uses-no-library',
       comment: 'Nothing from node_modules and nothing of Node itself decides.',
       severity: 'error',
-      from: { path: '^libs/remediation/src/domain/', pathNot: '\\.spec\\.ts$' },
+      from: { path: '^libs/[^/]+/src/domain/', pathNot: '\\.spec\\.ts$' },
       to: { dependencyTypes: ['npm', 'npm-dev', 'core'] },
     },
     only(
@@ -58,6 +59,12 @@ module.exports = {
       'libs/action-center/',
       ['kernel', 'event-store', 'read-store', 'remediation', 'mail-catalog'],
       'The Action Center only reads.',
+    ),
+    only(
+      'rebuild',
+      'libs/rebuild/',
+      ['kernel', 'event-store', 'read-store'],
+      'Building views anew knows no view in particular.',
     ),
     only('platform', 'libs/platform/', ['kernel'], 'Edges of a process know no domain.'),
     {

@@ -211,6 +211,156 @@ export function describeReadStoreContract(name: string, open: () => Promise<Read
       });
     });
 
+    describe('builds', () => {
+      const title = (of: ViewSpec<Mail>, from: ReadStore = store) =>
+        from.getMany(of, ['a']).then(([found]) => found?.doc.title);
+      const build = (number: number): ViewSpec<Mail> => ({ ...view, build: number });
+      const inUse = { kind: 'conflict', code: 'buildInUse' };
+
+      /** Build 1 and 2 with a document each, and their checkpoints at 5 and 7. */
+      async function twoBuilds(): Promise<void> {
+        await store.prepare(build(2));
+        await store.commit(build(1), [mail('a', { title: 'first' }, 5n)], 5n);
+        await store.commit(build(2), [mail('a', { title: 'second' }, 7n)], 7n);
+      }
+
+      it('begin with the first, which is active', async () => {
+        expect(await store.builds(view)).toEqual({ active: 1, builds: [{ build: 1, checkpoint: START }] });
+        await put([mail('a', { title: 'there' })], 3n);
+        expect(await store.builds(view)).toEqual({ active: 1, builds: [{ build: 1, checkpoint: 3n }] });
+        expect(await title(build(1))).toBe('there');
+      });
+
+      it('stand beside each other, each with its own documents and checkpoint', async () => {
+        await put([mail('a', { title: 'first' }, 5n), mail('b')], 5n);
+        await store.prepare(build(2));
+        expect(await store.checkpoint(build(2))).toBe(START);
+        expect(await store.count(build(2), [])).toBe(0);
+        await store.commit(build(2), [mail('a', { title: 'second' }, 2n)], 2n);
+        await store.prepare(build(2));
+        expect(await title(build(1))).toBe('first');
+        expect(await title(build(2))).toBe('second');
+        expect(await store.count(build(1), [])).toBe(2);
+        expect(await store.count(build(2), [])).toBe(1);
+        expect(await store.checkpoint(build(1))).toBe(5n);
+        expect(await store.builds(view)).toEqual({
+          active: 1,
+          builds: [
+            { build: 1, checkpoint: 5n },
+            { build: 2, checkpoint: 2n },
+          ],
+        });
+      });
+
+      it('are queried as filters, pages and counts are: each by its own', async () => {
+        await twoBuilds();
+        await store.commit(build(2), [mail('b', { title: 'second' }, 8n)], 8n);
+        const where: Condition[] = [{ field: 'title', op: 'eq', value: 'second' }];
+        expect(await store.count(build(1), where)).toBe(0);
+        expect(await store.count(build(2), where)).toBe(2);
+        const pages = await pagesOf(store, build(2), { where: [], orderBy: ['title'] }, 1);
+        expect(pages.flat().map(({ id }) => id)).toEqual(['a', 'b']);
+      });
+
+      it('are read without a number as the active one, before a switch, after it and after the way back', async () => {
+        await twoBuilds();
+        expect(await title(view)).toBe('first');
+        expect(await store.checkpoint(view)).toBe(5n);
+        await store.activate(view, 2, 10n);
+        expect(await title(view)).toBe('second');
+        expect(await store.checkpoint(view)).toBe(7n);
+        expect(await matching({ field: 'title', op: 'eq', value: 'second' })).toEqual(['a']);
+        expect(await store.builds(view)).toMatchObject({ active: 2 });
+        await store.activate(view, 1, 11n);
+        expect(await title(view)).toBe('first');
+        expect(await store.checkpoint(view)).toBe(5n);
+      });
+
+      it('are written without a number as the active one', async () => {
+        await twoBuilds();
+        await store.activate(view, 2, 10n);
+        await put([mail('a', { title: 'third' }, 12n)], 12n);
+        expect([await title(build(1)), await title(build(2))]).toEqual(['first', 'third']);
+        expect(await store.checkpoint(build(1))).toBe(5n);
+      });
+
+      it('are not switched by what was decided earlier, or at the same place', async () => {
+        await twoBuilds();
+        await store.activate(view, 2, 10n);
+        await store.activate(view, 1, 9n);
+        expect(await title(view)).toBe('second');
+        await store.activate(view, 1, 10n);
+        expect(await title(view)).toBe('second');
+        await store.activate(view, 2, 100n);
+        await store.activate(view, 1, 11n);
+        expect(await store.builds(view)).toMatchObject({ active: 2 });
+      });
+
+      it('are switched to only when they are prepared', async () => {
+        await expect(store.activate(view, 2, 1n)).rejects.toThrow('not prepared');
+        expect(await store.builds(view)).toMatchObject({ active: 1 });
+        await expect(store.count(build(2), [])).rejects.toThrow('not prepared');
+      });
+
+      it('outlive the store that made them, and so does the switch', async () => {
+        await twoBuilds();
+        await store.activate(view, 2, 10n);
+        await store.discard(view, 1);
+        const reopened = await fixture.reopen();
+        await reopened.prepare(view);
+        expect(await reopened.builds(view)).toEqual({ active: 2, builds: [{ build: 2, checkpoint: 7n }] });
+        expect(await title(view, reopened)).toBe('second');
+        await reopened.prepare(build(3));
+        await reopened.activate(view, 3, 10n);
+        expect(await title(view, reopened)).toBe('second');
+        await reopened.activate(view, 3, 11n);
+        expect(await title(view, reopened)).toBeUndefined();
+      });
+
+      it('are discarded with documents and checkpoint, once or twice', async () => {
+        await twoBuilds();
+        await store.discard(view, 2);
+        await store.discard(view, 2);
+        await store.discard(view, 7);
+        expect(await store.builds(view)).toEqual({ active: 1, builds: [{ build: 1, checkpoint: 5n }] });
+        await expect(store.getMany(build(2), ['a'])).rejects.toThrow('not prepared');
+        await expect(store.commit(build(2), [], 9n)).rejects.toThrow('not prepared');
+        await store.prepare(build(2));
+        expect(await store.checkpoint(build(2))).toBe(START);
+        expect(await store.count(build(2), [])).toBe(0);
+        expect(await title(view)).toBe('first');
+      });
+
+      it('are not discarded while they are active', async () => {
+        await twoBuilds();
+        await expect(store.discard(view, 1)).rejects.toMatchObject(inUse);
+        await store.activate(view, 2, 10n);
+        await expect(store.discard(view, 2)).rejects.toMatchObject(inUse);
+        await store.discard(view, 1);
+        expect(await title(view)).toBe('second');
+        expect(await store.builds(view)).toEqual({ active: 2, builds: [{ build: 2, checkpoint: 7n }] });
+      });
+
+      it('are listed in the order in which they were begun, and by view and version', async () => {
+        for (const number of [10, 2, 9]) await store.prepare(build(number));
+        await store.prepare({ ...build(4), version: 2 });
+        await store.prepare({ ...build(5), version: 10 });
+        await store.prepare({ ...build(6), name: `${view.name}b` });
+        const { builds } = await store.builds(view);
+        expect(builds.map((one) => one.build)).toEqual([1, 2, 9, 10]);
+      });
+
+      it('all have the shape of their version', async () => {
+        const changed = { ...build(2), indexes: [['size']] };
+        await store.prepare(build(2));
+        await expect(store.prepare(changed)).rejects.toThrow('raise the version');
+        await expect(store.prepare({ ...build(0) })).rejects.toThrow(TypeError);
+        await expect(store.prepare({ ...build(1.5) })).rejects.toThrow(TypeError);
+        const reopened = await fixture.reopen();
+        await expect(reopened.prepare(changed)).rejects.toThrow('raise the version');
+      });
+    });
+
     describe('conditions', () => {
       it('compare numbers; a document without one matches none', async () => {
         await put([

@@ -18,6 +18,7 @@ import {
   type SubmittedBody,
   type TestTenant,
 } from '../support/server.js';
+import { rebuild } from '../support/rebuild.js';
 
 type Method = 'get' | 'put' | 'post' | 'delete' | 'patch';
 
@@ -56,6 +57,8 @@ let document: OpenApi;
 beforeAll(async () => {
   server = await TestServer.start({ executor: { copyDeadlineMs: 500 } });
   document = (await server.api().get('/openapi.json')).body as OpenApi;
+  // So that there is a build to switch to, and one to discard.
+  for (const view of ['emails', 'history']) await rebuild(server.tenant().as('admin'), view);
 });
 afterAll(async () => {
   await server.dispose();
@@ -139,6 +142,24 @@ const TABLE: Readonly<Record<string, Rule>> = {
     status: 202,
     once: true,
     send: (things) => ({ ...byId('/undo')(things), body: {} }),
+  },
+  'get /v1/views': { roles: [], status: 200 },
+  'get /v1/views/{view}': { roles: [], status: 200, send: () => ({ path: '/v1/views/history' }) },
+  'post /v1/views/{view}/rebuild': {
+    roles: [],
+    status: 202,
+    send: () => ({ path: '/v1/views/copies/rebuild', body: {} }),
+  },
+  'post /v1/views/{view}/switch': {
+    roles: [],
+    status: 202,
+    send: () => ({ path: '/v1/views/emails/switch' }),
+  },
+  'post /v1/views/{view}/discard': {
+    roles: [],
+    status: 202,
+    once: true,
+    send: () => ({ path: '/v1/views/history/discard' }),
   },
   'get /v1/sandbox/faults': { roles: [], status: 200 },
   'put /v1/sandbox/faults/{mailbox}': {

@@ -159,6 +159,30 @@ describe(`writers of one view: ${mongoName}`, () => {
     await b.store.commit(other, [], 1n);
   });
 
+  it('holds no view while it waits for another: two that did would wait for ever', async () => {
+    const { view, a, b } = await twoWriters();
+    const other = talliesView();
+    await a.store.prepare(other);
+    await b.store.prepare(other);
+    await a.store.commit(view, [], 1n);
+    await b.store.commit(other, [], 1n);
+    await expect(a.store.commit(other, [], 2n)).rejects.toMatchObject(waiting);
+    await b.store.commit(view, [], 2n);
+    await b.store.commit(other, [], 3n);
+    await expect(a.store.commit(view, [], 3n)).rejects.toMatchObject(waiting);
+    expect(await b.store.checkpoint(view)).toBe(2n);
+  });
+
+  it('is told that a build has been discarded elsewhere, and does not wait for it', async () => {
+    const { view, a, b } = await twoWriters();
+    const build = { ...view, build: 2 };
+    await a.store.prepare(build);
+    await b.store.prepare(build);
+    await a.store.commit(build, [], 1n);
+    await a.store.discard(view, 2);
+    await expect(b.store.commit(build, [], 2n)).rejects.toThrow('has been discarded');
+  });
+
   it('keeps the lease of a writer that has nothing to write', async () => {
     const view = talliesView();
     const store = openStore({ owner: 'idle', leaseMs: 300 });
@@ -173,6 +197,64 @@ describe(`writers of one view: ${mongoName}`, () => {
     const first = await until();
     while ((await until()) === first) await pause(20);
     expect(await until()).toBeGreaterThan(first);
+  });
+});
+
+describe(`a switch that another process makes: ${mongoName}`, () => {
+  it('is noticed by itself, and no answer is from neither build or goes back', async () => {
+    const view = talliesView();
+    const [keeper, api] = [openStore(), openStore()];
+    await keeper.prepare(view);
+    await keeper.prepare({ ...view, build: 2 });
+    await keeper.commit({ ...view, build: 1 }, [tally('x', 1n, 1)], 1n);
+    await keeper.commit({ ...view, build: 2 }, [tally('x', 1n, 2)], 1n);
+    await api.prepare(view);
+    const answer = async () => {
+      const { items } = await api.find(view, { where: [], limit: 10 });
+      return items.map(({ doc }) => doc.seen).join();
+    };
+    expect(await answer()).toBe('1');
+    await keeper.activate(view, 2, 10n);
+    const answers = [await answer()];
+    while (answers.at(-1) !== '2') answers.push(await answer());
+    await keeper.discard(view, 1);
+    answers.push(await answer());
+    const before = answers.indexOf('2');
+    expect(answers).toEqual([...Array<string>(before).fill('1'), '2', '2']);
+    expect(await api.count(view, [])).toBe(1);
+    expect(await api.getMany(view, ['x'])).toEqual([tally('x', 1n, 2)]);
+    expect(await api.checkpoint(view)).toBe(1n);
+  });
+
+  it('is known to whoever lists, discards or prepares builds at once', async () => {
+    const view = talliesView();
+    const [keeper, other] = [openStore(), openStore()];
+    for (const store of [keeper, other]) {
+      await store.prepare(view);
+      await store.prepare({ ...view, build: 2 });
+    }
+    expect(await other.count(view, [])).toBe(0);
+    await keeper.commit({ ...view, build: 2 }, [], 7n);
+    await keeper.activate(view, 2, 10n);
+    expect(await other.builds(view)).toMatchObject({ active: 2 });
+    await expect(other.discard(view, 2)).rejects.toMatchObject({ kind: 'conflict', code: 'buildInUse' });
+    await other.discard(view, 1);
+    await other.prepare(view);
+    expect(await other.builds(view)).toEqual({ active: 2, builds: [{ build: 2, checkpoint: 7n }] });
+  });
+
+  it('that was decided earlier changes nothing, whoever made the later one', async () => {
+    const view = talliesView();
+    const [a, b] = [openStore(), openStore()];
+    for (const store of [a, b]) {
+      await store.prepare(view);
+      await store.prepare({ ...view, build: 2 });
+    }
+    await a.activate(view, 2, 10n);
+    await b.activate(view, 1, 9n);
+    expect(await b.builds(view)).toMatchObject({ active: 2 });
+    await b.activate(view, 1, 11n);
+    expect(await a.builds(view)).toMatchObject({ active: 1 });
   });
 });
 

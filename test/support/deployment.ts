@@ -78,6 +78,8 @@ export class Deployment {
   readonly patientApi: Api;
   /** Of processes that were killed without warning, by role. */
   readonly kills = new Map<ProcessRole, number>();
+  /** As {@link api}, for answers that take longer. */
+  readonly apiWithin: (ms: number) => Api;
   private readonly running = new Map<Place, ServerProcess>();
   private readonly endedByThemselves: string[] = [];
   private apiUrl: string | undefined;
@@ -95,7 +97,8 @@ export class Deployment {
       if (this.apiUrl === undefined) throw new Down('the API is down');
       return this.apiUrl;
     };
-    this.api = new Api(url, token);
+    this.apiWithin = (ms) => new Api(url, token, ms);
+    this.api = this.apiWithin(PATIENCE_MS);
     this.patientApi = new PatientApi(url, token);
     this.variables = {
       CLAWBACK_EVENTSTORE_URL: eventStore.url,
@@ -177,8 +180,8 @@ export class Deployment {
    * Looks at the history until the remediation is finished. Every look has to be right by itself and after the one
    * before it, whatever is down meanwhile. @throws what is wrong, or that it took too long.
    */
-  async untilFinished(approvalId: string): Promise<EntryBody> {
-    const deadline = performance.now() + PATIENCE_MS;
+  async untilFinished(approvalId: string, patienceMs = PATIENCE_MS): Promise<EntryBody> {
+    const deadline = performance.now() + patienceMs;
     let before: EntryBody | undefined;
     for (;;) {
       const answer = await this.patientApi.get(`/v1/remediations/${approvalId}`);

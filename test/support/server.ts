@@ -6,11 +6,12 @@ import { expect, jest } from '@jest/globals';
 import Papa from 'papaparse';
 import type { RunningServer } from '#apps/server';
 import type { Counts, OutcomeCounts } from '#libs/action-center';
+import type { RecordedEvent } from '#libs/event-store';
 import { SqliteEventStore } from '#libs/event-store/sqlite';
 import { START, pause, type Position } from '#libs/kernel';
 import { Folders } from '#libs/mailbox';
 import { SandboxTenant, type Fault } from '#libs/mailbox/sandbox';
-import { ROLES, loadConfig, type ConfigOverrides, type Role } from '#libs/platform';
+import { ROLES, createLogger, loadConfig, type ConfigOverrides, type Role } from '#libs/platform';
 import { OUTCOMES, type EmailRef, type Outcome } from '#libs/remediation';
 import type {
   EmailBody,
@@ -72,6 +73,7 @@ export class Api {
   constructor(
     private readonly url: () => string,
     private readonly token: Promise<string> | undefined,
+    private readonly answerWithinMs = PATIENCE_MS,
   ) {}
 
   get(path: string, query?: Query): Promise<Answer> {
@@ -106,7 +108,7 @@ export class Api {
         ...headers,
       },
       ...(body === undefined ? {} : { body: asIs ? body : JSON.stringify(body) }),
-      signal: AbortSignal.timeout(PATIENCE_MS),
+      signal: AbortSignal.timeout(this.answerWithinMs),
     });
     const text = await response.text();
     const json = /^application\/(problem\+)?json/.test(response.headers.get('content-type') ?? '');
@@ -324,6 +326,13 @@ export function csvTable(text: string): Pick<CsvTable, 'header' | 'rows'> {
   return { header, rows };
 }
 
+/** Types of events with which work begins that goes on by itself, and with which it ends. */
+const BEGINS: ReadonlySet<string> = new Set(['RemediationApproved', 'ViewRebuildRequested']);
+const ENDS: ReadonlySet<string> = new Set([
+  ...['RemediationCompleted', 'RemediationFailed'],
+  ...['ViewBuildCompared', 'ViewRebuildFailed'],
+]);
+
 /** The whole product in this process, on a data directory of its own. */
 export class TestServer {
   private running: RunningServer | undefined;
@@ -333,10 +342,15 @@ export class TestServer {
   private constructor(
     readonly dataDirectory: string,
     private readonly overrides: ConfigOverrides,
+    private readonly onLog: (line: string) => void,
   ) {}
 
-  static async start(overrides: ConfigOverrides = {}): Promise<TestServer> {
-    const server = new TestServer(await mkdtemp(join(tmpdir(), 'clawback-e2e-')), overrides);
+  /** @param onLog is told every line of the log; by default there is none. */
+  static async start(
+    overrides: ConfigOverrides = {},
+    onLog: (line: string) => void = () => undefined,
+  ): Promise<TestServer> {
+    const server = new TestServer(await mkdtemp(join(tmpdir(), 'clawback-e2e-')), overrides, onLog);
     try {
       await server.boot();
       return server;
@@ -375,14 +389,19 @@ export class TestServer {
     return this.look().events.head();
   }
 
-  /** The head once no approved remediation is under way any more: from then on nobody appends but the test. */
+  /** The events of one stream. */
+  eventsOf(stream: string): AsyncIterable<RecordedEvent> {
+    return this.look().events.readStream(stream);
+  }
+
+  /** The head once no approved remediation and no rebuild is under way: from then on nobody appends but the test. */
   async quietHead(): Promise<Position> {
     const { events } = this.look();
     const underWay = async (): Promise<number> => {
       let open = 0;
       for await (const { type } of events.readAll(START)) {
-        if (type === 'RemediationApproved') open += 1;
-        if (type === 'RemediationCompleted' || type === 'RemediationFailed') open -= 1;
+        if (BEGINS.has(type)) open += 1;
+        if (ENDS.has(type)) open -= 1;
       }
       return open;
     };
@@ -403,17 +422,16 @@ export class TestServer {
 
   private async boot(): Promise<void> {
     const { http, data, log, ...rest } = this.overrides;
-    this.running = await startServer(
-      loadConfig(
-        {},
-        {
-          ...rest,
-          http: { port: 0, ...http },
-          data: { ...data, directory: this.dataDirectory },
-          log: { level: 'silent', ...log },
-        },
-      ),
+    const config = loadConfig(
+      {},
+      {
+        ...rest,
+        http: { port: 0, ...http },
+        data: { ...data, directory: this.dataDirectory },
+        log: { level: 'silent', ...log },
+      },
     );
+    this.running = await startServer(config, createLogger(config, { write: this.onLog }));
   }
 
   private async shutDown(): Promise<void> {

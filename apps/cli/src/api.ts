@@ -126,6 +126,23 @@ export const faultsAnswer = z.looseObject({
 });
 export type Faults = z.output<typeof faultsAnswer>;
 
+const buildSummary = z.looseObject({ build: count, documents: count, checksum: text });
+
+export const viewAnswer = z.looseObject({
+  name: text,
+  version: count,
+  active: count,
+  building: count.optional(),
+  builds: z.array(z.looseObject({ build: count, state: text, position: text, progress: z.number() })),
+  lastComparison: z
+    .looseObject({ built: buildSummary, active: buildSummary, differing: count, examples: z.array(text) })
+    .optional(),
+  lastFailure: z.looseObject({ build: count, problem: text }).optional(),
+});
+export type View = z.output<typeof viewAnswer>;
+
+export const viewsAnswer = z.looseObject({ items: z.array(viewAnswer) });
+
 const importReport = z.looseObject({
   accepted: count,
   unchanged: count,

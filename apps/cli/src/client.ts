@@ -12,6 +12,8 @@ import {
   problemAnswer,
   remediationAnswer,
   submittedAnswer,
+  viewAnswer,
+  viewsAnswer,
   type Email,
   type EmailFilter,
   type EmailRef,
@@ -25,6 +27,7 @@ import {
   type RemediationEvent,
   type RemediationRequest,
   type Submitted,
+  type View,
 } from './api.js';
 import { CliFailure, NetworkFailure, ServerProblem, interrupted, isError, isTransient } from './failure.js';
 import { ExitCode } from './exit-codes.js';
@@ -158,6 +161,19 @@ export class Client {
 
   reject(approvalId: string, reason: string): Promise<unknown> {
     return this.post(`${remediationPath(approvalId)}/reject`, { reason }, z.unknown());
+  }
+
+  views(): Promise<{ items: View[] }> {
+    return this.get('v1/views', {}, viewsAnswer);
+  }
+
+  view(name: string): Promise<View> {
+    return this.get(viewPath(name), {}, viewAnswer);
+  }
+
+  /** What becomes of the builds of a view. */
+  changeView(name: string, change: 'rebuild' | 'switch' | 'discard', body: object = {}): Promise<View> {
+    return this.post(`${viewPath(name)}/${change}`, body, viewAnswer);
   }
 
   /** The faults of the sandbox's mailboxes. */
@@ -336,6 +352,8 @@ export async function* allItems<T>(
 }
 
 const remediationPath = (approvalId: string): string => `v1/remediations/${encodeURIComponent(approvalId)}`;
+
+const viewPath = (name: string): string => `v1/views/${encodeURIComponent(name)}`;
 
 const faultPath = (mailbox: string): string => `v1/sandbox/faults/${encodeURIComponent(mailbox)}`;
 

@@ -8,6 +8,7 @@ import { registerHistory } from './commands/history.js';
 import { registerImport } from './commands/import.js';
 import { registerLog } from './commands/log.js';
 import { registerPreview } from './commands/preview.js';
+import { registerRebuild } from './commands/rebuild.js';
 import { registerReject } from './commands/reject.js';
 import { registerRemediate } from './commands/remediate.js';
 import { registerSearch } from './commands/search.js';
@@ -15,6 +16,7 @@ import { registerServe } from './commands/serve.js';
 import { registerStatus } from './commands/status.js';
 import { registerToken } from './commands/token.js';
 import { registerUndo } from './commands/undo.js';
+import { registerViews } from './commands/views.js';
 import { registerWatch } from './commands/watch.js';
 import { DEFAULT_URL, type Io, type Shell } from './context.js';
 import { ExitCode, exitCodeHelp } from './exit-codes.js';
@@ -43,6 +45,8 @@ const COMMANDS = [
   registerReject,
   registerEvents,
   registerFault,
+  registerViews,
+  registerRebuild,
 ];
 
 /**

@@ -5,6 +5,7 @@ import { ImportEmailsHandler, MailCatalog } from '#libs/mail-catalog';
 import { SandboxTenant } from '#libs/mailbox/sandbox';
 import { ProblemFilter, RolesGuard, TokenVerifier, validationPipe, type Config } from '#libs/platform';
 import { ReadStore } from '#libs/read-store';
+import { ChangeViewBuildsHandler, KnownViews } from '#libs/rebuild';
 import {
   ActiveRemediations,
   ApproveRemediationHandler,
@@ -21,11 +22,12 @@ import { APP_FILTER, APP_GUARD, APP_PIPE } from '@nestjs/core';
 import { CqrsModule } from '@nestjs/cqrs';
 import { EmailsController } from './emails/emails.controller.js';
 import { RemediationsController } from './remediations/remediations.controller.js';
-import { Runtime } from './runtime.js';
+import { Runtime, VIEWS } from './runtime.js';
 import { SandboxController } from './sandbox/sandbox.controller.js';
 import { HealthController } from './system/health.controller.js';
 import { MetricsController } from './system/metrics.controller.js';
 import { Metrics } from './system/metrics.js';
+import { ViewsController } from './views/views.controller.js';
 
 /** The HTTP side: routes, the command handlers behind them, and which adapter stands for which port. */
 @Module({})
@@ -39,7 +41,9 @@ export class AppModule {
       controllers: [
         HealthController,
         MetricsController,
-        ...(runtime.roles.has('api') ? [EmailsController, RemediationsController, SandboxController] : []),
+        ...(runtime.roles.has('api')
+          ? [EmailsController, RemediationsController, SandboxController, ViewsController]
+          : []),
       ],
       providers: [
         { provide: Runtime, useValue: runtime },
@@ -63,6 +67,7 @@ export class AppModule {
             limits.activeEmails,
           ),
         },
+        { provide: KnownViews, useValue: new KnownViews(Object.values(VIEWS)) },
         { provide: TokenVerifier, useValue: verifier },
         { provide: APP_GUARD, useClass: RolesGuard },
         { provide: APP_FILTER, useClass: ProblemFilter },
@@ -73,6 +78,7 @@ export class AppModule {
         ApproveRemediationHandler,
         RejectRemediationHandler,
         UndoRemediationHandler,
+        ChangeViewBuildsHandler,
       ],
     };
   }

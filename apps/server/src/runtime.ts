@@ -1,11 +1,12 @@
 import { join } from 'node:path';
 import { actionLogView, copiesView, historyView } from '#libs/action-center';
-import type { EventStore } from '#libs/event-store';
-import { Executor, type ExecutorOptions } from '#libs/executor';
+import { isMalformedEvent, NamedSubscriber, type EventStore } from '#libs/event-store';
+import { Executor, type ExecutorOptions, type ExecutorState, type Facts } from '#libs/executor';
 import { isClawbackError, SystemClock, type Clock, type Position } from '#libs/kernel';
 import { cleanSpool, emailsView, SandboxDelivery } from '#libs/mail-catalog';
 import { SandboxTenant } from '#libs/mailbox/sandbox';
 import {
+  errorClass,
   lockDataDirectory,
   rolesOf,
   type Config,
@@ -14,14 +15,16 @@ import {
   type ProcessRole,
 } from '#libs/platform';
 import {
-  Projector,
   untilShown,
   type AnyProjection,
   type ReadStore,
   type ViewSpec,
   type ViewState,
 } from '#libs/read-store';
+import { ViewKeeper } from '#libs/rebuild';
 import { openStores, type Stores } from './stores.js';
+import { Connections } from './system/connections.js';
+import { firstAfter } from './system/lag.js';
 
 /**
  * All views, by name, in the order in which each event reaches them. The history is last: who reads there that a
@@ -41,6 +44,9 @@ const executorProgress: ViewSpec<never> = { name: 'executor', version: 1, fields
 /** How long an answer waits for the views to show what it just recorded; then it is given all the same. */
 const SHOWN_WITHIN_MS = 10_000;
 
+/** How long the event that stopped a view is looked for. */
+const LOOK_MS = 5_000;
+
 /** Outcomes are recorded at least this often while a batch runs. */
 const FLUSH_MS = 250;
 
@@ -53,21 +59,25 @@ export class Runtime {
   readonly roles: ReadonlySet<ProcessRole>;
   readonly spoolDirectory: string;
   readonly importLimitBytes: number;
-  private readonly projector: Projector | undefined;
+  private readonly keeper: ViewKeeper | undefined;
   private readonly delivery: SandboxDelivery | undefined;
   private readonly executor: Executor | undefined;
+  /** Faults that the executor has met since the start, by their class. */
+  readonly executorErrors = new Map<string, number>();
 
   /** @throws {ClawbackError} `dataDirectoryInUse` when another process has the directory. */
   static async open(config: Config, logger: JsonLogger): Promise<Runtime> {
     const embedded = config.stores.eventStoreUrl === undefined || config.stores.mongoUrl === undefined;
     const lock = embedded ? lockDataDirectory(config.data.directory) : undefined;
+    const connections = new Connections(logger);
     let stores: Stores | undefined;
     try {
-      stores = await openStores(config);
+      stores = await openStores(config, connections);
       return new Runtime(
         config,
         logger,
         stores,
+        connections,
         new SandboxTenant(join(config.data.directory, 'sandbox.db')),
         lock,
       );
@@ -82,6 +92,7 @@ export class Runtime {
     config: Config,
     logger: JsonLogger,
     private readonly stores: Stores,
+    readonly connections: Connections,
     readonly sandbox: SandboxTenant,
     private readonly lock: DataLock | undefined,
   ) {
@@ -89,25 +100,30 @@ export class Runtime {
     this.spoolDirectory = join(config.data.directory, 'spool');
     this.importLimitBytes = config.http.importLimitBytes;
     const { events, readStore, viewStore, queue, instance } = stores;
-    const onError = (error: unknown, what: string): void => {
-      logger.error(what, { err: error });
+    const onError = (error: unknown, what: string, facts: Facts = {}): void => {
+      logger.error(what, { ...correlationIn(error), ...facts, err: error });
     };
+    const as = (name: string): EventStore => new NamedSubscriber(events, name);
     if (this.roles.has('projections')) {
-      this.projector = new Projector({
-        events,
+      this.keeper = new ViewKeeper({
+        events: as('projector'),
         store: viewStore,
         projections: Object.values<AnyProjection>(VIEWS),
+        clock: this.clock,
+        instance,
+        // Alone, it notices a switch at once.
+        ...(viewStore === readStore ? { graceMs: 0 } : {}),
+        onError,
         onState: (view) => {
-          if (view.state === 'failed')
-            logger.error('a view has stopped', { view: view.view, err: view.error });
+          if (view.state === 'failed') void this.logStopped(view, logger);
         },
       });
     }
     if (this.roles.has('executor')) {
-      this.delivery = new SandboxDelivery(events, sandbox, onError);
+      this.delivery = new SandboxDelivery(as('sandbox'), sandbox, onError);
       this.executor = new Executor(
         {
-          store: events,
+          store: as('executor'),
           gateway: sandbox,
           checkpoints: {
             load: () => readStore.checkpoint(executorProgress),
@@ -115,7 +131,11 @@ export class Runtime {
           },
           clock: this.clock,
           mailboxesReady: (position, signal) => sandbox.whenDelivered(position, signal),
-          onError,
+          onError: (error, what, facts) => {
+            const name = errorClass(error);
+            this.executorErrors.set(name, (this.executorErrors.get(name) ?? 0) + 1);
+            onError(error, what, facts);
+          },
           ...(queue === undefined ? {} : { queue }),
         },
         executorOptions(config, instance),
@@ -136,7 +156,7 @@ export class Runtime {
     const { readStore } = this.stores;
     await readStore.prepare(executorProgress);
     for (const view of Object.values<ViewSpec<never>>(VIEWS)) await readStore.prepare(view);
-    await this.projector?.start();
+    await this.keeper?.start();
     this.delivery?.start();
     await this.executor?.start();
   }
@@ -145,7 +165,7 @@ export class Runtime {
   async stop(): Promise<void> {
     await this.executor?.stop();
     await this.delivery?.stop();
-    await this.projector?.stop();
+    await this.keeper?.stop();
     await this.sandbox.close();
     await this.stores.close();
     this.lock?.release();
@@ -153,7 +173,20 @@ export class Runtime {
 
   /** The state of the views that this process keeps; none when another one does. */
   views(): readonly ViewState[] {
-    return this.projector?.state() ?? [];
+    return this.keeper?.state() ?? [];
+  }
+
+  /** Undefined when this process executes nothing. */
+  executorState(): ExecutorState | undefined {
+    return this.executor?.state();
+  }
+
+  /** The event that stopped the view is the first one that it does not hold. */
+  private async logStopped({ view, position, error, cause }: ViewState, logger: JsonLogger): Promise<void> {
+    const looking = AbortSignal.timeout(LOOK_MS);
+    const event = await firstAfter(this.events, position, looking).catch(() => undefined);
+    const { correlationId, causationId } = event?.metadata ?? {};
+    logger.error('a view has stopped', { view, reason: error, correlationId, causationId, err: cause });
   }
 
   /** Waits, within reason, until the views show a position: a caller sees what it has just done. */
@@ -168,6 +201,12 @@ export class Runtime {
     }
   }
 }
+
+/** What an event that cannot be read belongs to. */
+const correlationIn = (error: unknown): Facts => {
+  const correlationId = isMalformedEvent(error) ? error.correlationId : undefined;
+  return correlationId === undefined ? {} : { correlationId };
+};
 
 const executorOptions = ({ executor }: Config, worker: string): ExecutorOptions => ({
   worker,

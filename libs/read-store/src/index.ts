@@ -1,3 +1,4 @@
+export * from './compare-builds.js';
 export * from './read-store.js';
 export * from './projection.js';
 export { type ViewState } from './projected-view.js';

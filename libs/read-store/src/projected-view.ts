@@ -8,6 +8,8 @@ import type { ReadStore, Stored } from './read-store.js';
 export interface ViewState {
   readonly view: string;
   readonly version: number;
+  /** Undefined for whichever build is active. */
+  readonly build: number | undefined;
   /** The last event in the view; `START` before the first. */
   readonly position: Position;
   /** `failed`: an event could not be projected; the view stays where it is until the program is mended. */
@@ -33,14 +35,16 @@ export class ProjectedView {
   private current: ViewState;
   private readonly waiters = new Set<Waiter>();
   private closed = false;
+  private readonly ending = new AbortController();
+  private taking: Promise<void> = Promise.resolve();
 
   constructor(
     private readonly projection: Projection<unknown>,
     private readonly store: ReadStore,
     private readonly onState: (state: ViewState) => void,
   ) {
-    const { name, version } = projection;
-    this.current = { view: name, version, position: START, state: 'catchingUp' };
+    const { name, version, build } = projection;
+    this.current = { view: name, version, build, position: START, state: 'catchingUp' };
   }
 
   get state(): ViewState {
@@ -51,23 +55,22 @@ export class ProjectedView {
     return this.current.state === 'failed';
   }
 
-  /** Prepares the view in the store and reads its checkpoint. Waits for the store; the signal ends the wait by a throw. */
-  async open(signal: AbortSignal): Promise<void> {
+  /** Prepares the view in the store and reads its checkpoint. Waits for the store; {@link end} ends the wait by a throw. */
+  async open(): Promise<void> {
     const position = await this.patiently(async () => {
       await this.store.prepare(this.projection);
       return this.store.checkpoint(this.projection);
-    }, signal);
+    });
     this.become({ position, state: 'catchingUp' });
   }
 
   /**
    * Projects a delivery, events at or below the view's own position left out. An event that cannot be projected makes
-   * the view fail; nothing is thrown but when the signal ends a wait for the store.
+   * the view fail; nothing is thrown, and a view that has ended takes nothing.
    */
-  async take(events: readonly RecordedEvent[], caughtUp: boolean, signal: AbortSignal): Promise<void> {
-    const fresh = events.filter((event) => event.position > this.current.position);
-    await this.project(fresh, signal);
-    if (!this.failed) this.become({ state: caughtUp ? 'live' : 'catchingUp' });
+  take(events: readonly RecordedEvent[], caughtUp: boolean): Promise<void> {
+    this.taking = this.takeAll(events, caughtUp);
+    return this.taking;
   }
 
   /** Something outside the view holds it up; cleared by the next delivery. */
@@ -91,40 +94,59 @@ export class ProjectedView {
     });
   }
 
-  /** Nothing more will come. */
-  close(): void {
+  /** Ends a wait for the store at once. What is being written is written. */
+  end(): void {
+    this.ending.abort();
+  }
+
+  /** Resolves when nothing is written any more. */
+  async close(): Promise<void> {
+    this.end();
+    await this.taking;
     this.closed = true;
     this.dismissWaiters();
   }
 
+  private async takeAll(events: readonly RecordedEvent[], caughtUp: boolean): Promise<void> {
+    if (this.hasEnded()) return;
+    const fresh = events.filter((event) => event.position > this.current.position);
+    await this.project(fresh);
+    if (!this.failed && !this.hasEnded()) this.become({ state: caughtUp ? 'live' : 'catchingUp' });
+  }
+
+  private hasEnded(): boolean {
+    return this.ending.signal.aborted;
+  }
+
   /** When a batch fails, its events are taken one by one: all before the bad one count, and it is known by name. */
-  private async project(events: readonly RecordedEvent[], signal: AbortSignal): Promise<void> {
+  private async project(events: readonly RecordedEvent[]): Promise<void> {
     const [first, ...others] = events;
     if (first === undefined) return;
     try {
-      await this.projectBatch(events, signal);
+      await this.projectBatch(events);
     } catch (error) {
-      if (signal.aborted) throw error;
+      // The batch is projected again another time.
+      if (this.hasEnded()) return;
       if (others.length === 0) this.fail(first, error);
-      else await this.projectEach(events, signal);
+      else await this.projectEach(events);
     }
   }
 
-  private async projectEach(events: readonly RecordedEvent[], signal: AbortSignal): Promise<void> {
+  private async projectEach(events: readonly RecordedEvent[]): Promise<void> {
     for (const event of events) {
-      if (this.failed) return;
-      await this.project([event], signal);
+      if (this.failed || this.hasEnded()) return;
+      await this.project([event]);
     }
   }
 
-  private async projectBatch(events: readonly RecordedEvent[], signal: AbortSignal): Promise<void> {
+  private async projectBatch(events: readonly RecordedEvent[]): Promise<void> {
     const planned = events.map((event) => ({ event, changes: this.projection.project(event) }));
     const ids = new Set(planned.flatMap(({ changes }) => changes.map(({ id }) => id)));
     const stored =
-      ids.size === 0 ? [] : await this.patiently(() => this.store.getMany(this.projection, [...ids]), signal);
+      ids.size === 0 ? [] : await this.patiently(() => this.store.getMany(this.projection, [...ids]));
     const touched = fold(planned, stored);
     const position = events.at(-1)?.position ?? this.current.position;
-    await this.patiently(() => this.store.commit(this.projection, touched, position), signal);
+    await this.patiently(() => this.store.commit(this.projection, touched, position));
     this.become({ position, state: this.current.state });
     for (const waiter of [...this.waiters]) if (waiter.position <= position) waiter.settle(true);
   }
@@ -133,7 +155,8 @@ export class ProjectedView {
    * Tries for ever while the store is unavailable or another process writes the view, and says so in the state. Any other
    * error is thrown.
    */
-  private async patiently<T>(work: () => Promise<T>, signal: AbortSignal): Promise<T> {
+  private async patiently<T>(work: () => Promise<T>): Promise<T> {
+    const { signal } = this.ending;
     for (let failures = 1; ; failures += 1) {
       try {
         return await work();
@@ -158,8 +181,8 @@ export class ProjectedView {
   }
 
   private become(next: Pick<ViewState, 'state'> & Partial<ViewState>): void {
-    const { view, version, position, state, error } = this.current;
-    this.current = { view, version, position, ...next };
+    const { view, version, build, position, state, error } = this.current;
+    this.current = { view, version, build, position, ...next };
     const changed =
       position !== this.current.position || state !== this.current.state || error !== this.current.error;
     if (changed) this.onState(this.current);

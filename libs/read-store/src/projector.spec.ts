@@ -77,7 +77,9 @@ class TryingStore extends SqliteReadStore {
   commits = 0;
   forgetful = false;
   /** Runs inside a commit, before it is done. */
-  inCommit: () => Promise<void> = () => Promise.resolve();
+  inCommit: (view: ViewSpec<never>) => Promise<void> = () => Promise.resolve();
+  /** The build that cannot be written. */
+  refusedBuild: number | undefined;
 
   override async prepare(view: ViewSpec<never>): Promise<void> {
     this.mayFail('prepare');
@@ -92,7 +94,8 @@ class TryingStore extends SqliteReadStore {
   override async commit<Doc>(view: ViewSpec<Doc>, docs: readonly Stored<Doc>[], to: Position): Promise<void> {
     this.commits += 1;
     this.mayFail('commit');
-    await this.inCommit();
+    if (view.build !== undefined && view.build === this.refusedBuild) throw unavailable('commit');
+    await this.inCommit(view);
     await super.commit(view, docs, to);
   }
 
@@ -103,9 +106,12 @@ class TryingStore extends SqliteReadStore {
   private mayFail(step: Step): void {
     if (this.outages[step] === 0) return;
     this.outages[step] -= 1;
-    throw new ClawbackError('unavailable', 'readStoreUnavailable', `no ${step} now`);
+    throw unavailable(step);
   }
 }
+
+const unavailable = (step: Step): ClawbackError =>
+  new ClawbackError('unavailable', 'readStoreUnavailable', `no ${step} now`);
 
 /** How much is in a jar. Adding is not idempotent: an event that counts twice or not at all shows. */
 interface Jar {
@@ -477,6 +483,302 @@ describe('Projector', () => {
       await projector.stop();
       await projector.stop();
       expect(await projector.whenProjected('jars', 1n, SOON)).toBe(false);
+    });
+  });
+
+  describe('with views that come and go', () => {
+    const build = (number: number, more: Partial<Projection<Jar>> = {}) =>
+      jars('jars', { build: number, ...more });
+
+    /** The view, and the positions of the events that it was asked to project. */
+    function spied(view: Projection<Jar>): { view: Projection<Jar>; projected: Position[] } {
+      const projected: Position[] = [];
+      const project = (event: RecordedEvent) => {
+        projected.push(event.position);
+        return view.project(event);
+      };
+      return { view: { ...view, project }, projected };
+    }
+
+    /** Holds the next commit of a build until it is let go. */
+    function heldCommit(held: number): { entered: Promise<void>; letGo: () => void } {
+      let letGo: () => void = () => undefined;
+      const released = new Promise<void>((resolve) => {
+        letGo = resolve;
+      });
+      const entered = new Promise<void>((resolve) => {
+        store.inCommit = async (view) => {
+          if (view.build !== held) return;
+          resolve();
+          await released;
+        };
+      });
+      return { entered, letGo };
+    }
+
+    function recordMany(count: number): { positions: Position[]; last: Position } {
+      const positions = Array.from({ length: count }, () => events.record('Added', [['a', 1]]));
+      return { positions, last: positions.at(-1) ?? START };
+    }
+
+    it('takes one on that is far behind; the others miss nothing and take nothing twice', async () => {
+      const first = spied(build(1));
+      const { last } = recordMany(7);
+      const projector = await running([first.view], { batchSize: 2 });
+      expect(await projector.whenProjected('jars', last, SOON)).toBe(true);
+      await projector.add(build(2));
+      const { last: later } = recordMany(5);
+      expect(await projector.whenProjected('jars', later, SOON)).toBe(true);
+      expect(await sums(build(1))).toEqual({ a: 12 });
+      expect(await sums(build(2))).toEqual({ a: 12 });
+      expect(first.projected).toEqual(events.log.map(({ position }) => position));
+      expect(events.subscribedAfter).toEqual([START, START]);
+      expect(projector.state().map((state) => state.build)).toEqual([1, 2]);
+    });
+
+    it('lets one that is taken on go on from its own checkpoint', async () => {
+      const { positions, last } = recordMany(4);
+      const apart = await running([build(2)]);
+      await apart.whenProjected('jars', last, SOON);
+      await apart.stop();
+      const projector = await running([build(1)]);
+      await projector.whenProjected('jars', last, SOON);
+      const second = spied(build(2));
+      await projector.add(second.view);
+      const next = events.record('Added', [['a', 1]]);
+      expect(await projector.whenProjected('jars', next, SOON)).toBe(true);
+      expect(positions).toHaveLength(4);
+      expect(second.projected).toEqual([next]);
+      expect(events.subscribedAfter.at(-1)).toBe(last);
+      expect([await sums(build(1)), await sums(build(2))]).toEqual([{ a: 5 }, { a: 5 }]);
+    });
+
+    it('takes one on in the middle of a delivery', async () => {
+      const { last } = recordMany(3);
+      const { entered, letGo } = heldCommit(1);
+      const projector = await running([build(1)]);
+      await entered;
+      await projector.add(build(2));
+      letGo();
+      expect(await projector.whenProjected('jars', last, SOON)).toBe(true);
+      expect([await sums(build(1)), await sums(build(2))]).toEqual([{ a: 3 }, { a: 3 }]);
+    });
+
+    it('takes one on while it starts', async () => {
+      store.outages.prepare = 1;
+      const { last } = recordMany(3);
+      const projector = projectorOf([build(1)]);
+      const begun = projector.start();
+      await projector.add(build(2));
+      await begun;
+      expect(await projector.whenProjected('jars', last, SOON)).toBe(true);
+      expect([await sums(build(1)), await sums(build(2))]).toEqual([{ a: 3 }, { a: 3 }]);
+    });
+
+    it('has the builds of one view in a row', async () => {
+      const projector = await running([jars('before'), build(1), jars('after')]);
+      await projector.add(build(2));
+      await projector.add(jars('last'));
+      const names = projector.state().map((state) => `${state.view} ${String(state.build ?? '')}`.trim());
+      expect(names).toEqual(['before', 'jars 1', 'jars 2', 'after', 'last']);
+    });
+
+    it('refuses one that is there, or is being taken on', async () => {
+      const projector = await running([build(1)]);
+      await expect(projector.add(build(1))).rejects.toThrow('already');
+      const outcomes = await Promise.allSettled([projector.add(build(2)), projector.add(build(2))]);
+      expect(outcomes.map(({ status }) => status)).toEqual(['fulfilled', 'rejected']);
+      expect(projector.state()).toHaveLength(2);
+      await expect(projector.add(build(3, { indexes: [['sum']] }))).resolves.toBeUndefined();
+      await projector.remove('jars', 3);
+      await expect(projector.add(build(3))).rejects.toThrow('raise the version');
+      expect(projector.state()).toHaveLength(2);
+    });
+
+    it('writes no more to one that it let go of, and goes on with the others', async () => {
+      const { last } = recordMany(2);
+      const projector = await running([build(1), build(2)]);
+      await projector.whenProjected('jars', last, SOON);
+      await projector.remove('jars', 2);
+      await projector.remove('jars', 2);
+      await projector.remove('nobody', 1);
+      const next = events.record('Added', [['a', 1]]);
+      expect(await projector.whenProjected('jars', next, SOON)).toBe(true);
+      expect(await store.checkpoint(build(2))).toBe(last);
+      expect([await sums(build(1)), await sums(build(2))]).toEqual([{ a: 3 }, { a: 2 }]);
+    });
+
+    it('lets go of one once what is being written is written', async () => {
+      recordMany(2);
+      const { entered, letGo } = heldCommit(1);
+      const projector = await running([build(1), build(2)], { batchSize: 1 });
+      await entered;
+      let isGone = false;
+      const gone = projector.remove('jars', 1).then(() => {
+        isGone = true;
+      });
+      await new Promise(setImmediate);
+      expect(isGone).toBe(false);
+      letGo();
+      await gone;
+      expect(await projector.whenProjected('jars', 20n, SOON)).toBe(true);
+      expect(await store.checkpoint(build(1))).toBe(10n);
+      expect([await sums(build(1)), await sums(build(2))]).toEqual([{ a: 1 }, { a: 2 }]);
+    });
+
+    it('lets go at once of one whose store is being waited out, which held up the others', async () => {
+      store.refusedBuild = 2;
+      const { last } = recordMany(2);
+      const projector = await running([build(2), build(1)]);
+      await told(({ error }) => error === 'no commit now');
+      const waiting = projector.whenProjected('jars', last, SOON);
+      await projector.remove('jars', 2);
+      expect(await waiting).toBe(false);
+      expect(await projector.whenProjected('jars', last, SOON)).toBe(true);
+      store.refusedBuild = undefined;
+      const next = events.record('Added', [['a', 1]]);
+      expect(await projector.whenProjected('jars', next, SOON)).toBe(true);
+      expect(await store.checkpoint(build(2))).toBe(START);
+      expect([await sums(build(1)), await sums(build(2))]).toEqual([{ a: 3 }, {}]);
+    });
+
+    it('may have none for a while', async () => {
+      const projector = await running([build(1)]);
+      const { last } = recordMany(2);
+      await projector.whenProjected('jars', last, SOON);
+      await projector.remove('jars', 1);
+      const { last: later } = recordMany(2);
+      await projector.add(build(1));
+      expect(await projector.whenProjected('jars', later, SOON)).toBe(true);
+      expect(await sums(build(1))).toEqual({ a: 4 });
+    });
+
+    it('may begin with none', async () => {
+      const projector = await running([]);
+      const { last } = recordMany(2);
+      await projector.add(build(1));
+      expect(await projector.whenProjected('jars', last, SOON)).toBe(true);
+    });
+
+    it('goes on with one that comes after all have failed', async () => {
+      const { last } = recordMany(1);
+      const fails = () => {
+        throw new Error('cannot read that');
+      };
+      const projector = await running([build(1, { project: fails })]);
+      await told(({ state }) => state === 'failed');
+      await projector.add(build(2));
+      await told((state) => state.build === 2 && state.position === last);
+      expect(await sums(build(2))).toEqual({ a: 1 });
+      expect(projector.state()[0]).toMatchObject({ state: 'failed', position: START });
+    });
+
+    it('ends what waits to be taken on when it stops, and takes nothing on after', async () => {
+      const projector = await running([build(1)]);
+      store.outages.prepare = Number.POSITIVE_INFINITY;
+      const adding = projector.add(build(2));
+      const refused = expect(adding).rejects.toMatchObject({ name: 'AbortError' });
+      await told((state) => state.build === 2 && state.error === 'no prepare now');
+      await projector.stop();
+      await refused;
+      await expect(projector.add(build(3))).rejects.toMatchObject({ name: 'AbortError' });
+      expect(projector.state()).toHaveLength(1);
+    });
+
+    it('gives every view every event once, whenever they come and go', async () => {
+      type Step = 'record' | 'add' | 'remove' | 'wait';
+      const steps = fc.array(fc.constantFrom<Step>('record', 'record', 'add', 'remove', 'wait'), {
+        minLength: 1,
+        maxLength: 25,
+      });
+      let round = 0;
+      await fc.assert(
+        fc.asyncProperty(steps, fc.integer({ min: 1, max: 4 }), async (script, batchSize) => {
+          round += 1;
+          events = new FakeEvents();
+          const view = (number: number) => build(number, { name: `round${String(round)}` });
+          const projector = await running([view(1)], { batchSize });
+          const kept = [1];
+          let newest = 1;
+          const settled = () => projector.whenProjected(view(1).name, BigInt(events.log.length * 10), SOON);
+          for (const step of script) {
+            if (step === 'record') events.record('Added', [['a', 1]]);
+            if (step === 'add') {
+              newest += 1;
+              kept.push(newest);
+              await projector.add(view(newest));
+            }
+            if (step === 'remove' && kept.length > 1) {
+              await projector.remove(view(1).name, kept.shift() ?? 0);
+            }
+            if (step === 'wait') expect(await settled()).toBe(true);
+          }
+          events.record('Added', [['a', 1]]);
+          expect(await settled()).toBe(true);
+          await projector.stop();
+          for (const number of kept) {
+            expect(await sums(view(number))).toEqual({ a: events.log.length });
+          }
+        }),
+        { numRuns: 30 },
+      );
+    });
+  });
+
+  describe('onDelivered', () => {
+    it('tells of events once all views have taken them', async () => {
+      const seen: Position[] = [];
+      const behind: ViewState[] = [];
+      const projector: Projector = projectorOf([jars('one'), jars('two')], {
+        onDelivered: (delivered) => {
+          seen.push(...delivered.map(({ position }) => position));
+          const reached = seen.at(-1) ?? START;
+          behind.push(...projector.state().filter(({ position }) => position < reached));
+        },
+      });
+      await projector.start();
+      const first = events.record('Added', [['a', 1]]);
+      await projector.whenProjected('two', first, SOON);
+      const second = events.record('Unrelated');
+      await projector.whenProjected('two', second, SOON);
+      await projector.stop();
+      expect(seen).toEqual([first, second]);
+      expect(behind).toEqual([]);
+    });
+
+    it('tells again of those that are delivered again, and leaves none out', async () => {
+      const seen: Position[] = [];
+      const first = events.record('Added', [['a', 1]]);
+      const projector = await running([jars('one')], {
+        onDelivered: (delivered) => {
+          seen.push(...delivered.map(({ position }) => position));
+        },
+      });
+      await projector.whenProjected('one', first, SOON);
+      await projector.add(jars('two'));
+      const second = events.record('Added', [['a', 1]]);
+      await projector.whenProjected('two', second, SOON);
+      await projector.whenProjected('one', second, SOON);
+      await projector.stop();
+      expect(seen).toEqual([first, first, second]);
+    });
+
+    it('tells of what a view could not project', async () => {
+      const seen: Position[] = [];
+      const bad = events.record('Added', [['a', 1]]);
+      const fails = jars('fails', {
+        project: () => {
+          throw new Error('cannot read that');
+        },
+      });
+      const projector = await running([fails, jars('healthy')], {
+        onDelivered: (delivered) => {
+          seen.push(...delivered.map(({ position }) => position));
+        },
+      });
+      await projector.whenProjected('healthy', bad, SOON);
+      await projector.stop();
+      expect(seen).toEqual([bad]);
     });
   });
 

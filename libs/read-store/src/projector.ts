@@ -21,31 +21,35 @@ export interface ProjectorOptions {
   readonly batchSize?: number;
   /** Told of every change of a view's position, state or error. Must not throw. */
   readonly onState?: (state: ViewState) => void;
+  /** Told of events after the views have taken them, some of them again after an interruption. Must not throw. */
+  readonly onDelivered?: (events: readonly RecordedEvent[]) => void;
 }
 
 /**
  * Keeps views up to date with the events: one subscription, from the lowest checkpoint, serves all its views. A view
- * that is far behind therefore holds the others back while it catches up: build a new version of a view by a projector
- * of its own. Starts once and stops once.
+ * that is far behind therefore holds the others back while it catches up: let a new build come near by a projector of its
+ * own before it is added. Starts once and stops once.
  *
  * A store that is unavailable is retried for ever. An event that a view cannot project stops that view alone, in the
  * state `failed`; no event is ever skipped.
  */
 export class Projector {
-  private readonly views: readonly ProjectedView[];
+  private readonly views: ProjectedView[];
+  /** Being opened, to be taken on. */
+  private readonly joining = new Set<ProjectedView>();
   private readonly stopping = new AbortController();
+  /** Of the subscription that is being followed. */
+  private round = new AbortController();
   private starting: Promise<void> | undefined;
   private running: Promise<void> | undefined;
 
-  /** @throws {Error} two projections of the same name. */
+  /** @throws {Error} the same build of a view twice. */
   constructor(private readonly options: ProjectorOptions) {
-    const { projections, store, onState = () => undefined } = options;
-    if (new Set(projections.map(({ name }) => name)).size < projections.length) {
-      throw new Error('the views of one projector need different names');
+    const { projections } = options;
+    if (new Set(projections.map(nameOf)).size < projections.length) {
+      throw new Error('the views of one projector need different names or builds');
     }
-    this.views = projections.map(
-      (projection) => new ProjectedView(projection as Projection<unknown>, store, onState),
-    );
+    this.views = projections.map((projection) => this.viewOf(projection));
   }
 
   /**
@@ -61,9 +65,44 @@ export class Projector {
   /** Finishes the batch in hand and ends. A wait for a store ends at once; its batch is projected again another time. */
   async stop(): Promise<void> {
     this.stopping.abort();
+    this.round.abort();
+    for (const view of [...this.views, ...this.joining]) view.end();
     await Promise.allSettled([this.starting]);
     await this.running;
-    for (const view of this.views) view.close();
+    for (const view of this.views) await view.close();
+  }
+
+  /**
+   * Takes on a view, or another build of one, next to the builds that are there; it goes on from its own checkpoint.
+   * Waits for the store if need be.
+   * @throws {Error} it is there already, or cannot be prepared, or the projector stops.
+   */
+  async add(projection: AnyProjection): Promise<void> {
+    const { signal } = this.stopping;
+    signal.throwIfAborted();
+    const view = this.viewOf(projection);
+    const isSame = ({ state }: ProjectedView) => nameOf(state) === nameOf(view.state);
+    if ([...this.views, ...this.joining].some(isSame)) {
+      throw new Error(`this projector has the view ${nameOf(view.state)} already`);
+    }
+    this.joining.add(view);
+    try {
+      await view.open();
+    } finally {
+      this.joining.delete(view);
+    }
+    signal.throwIfAborted();
+    const last = this.views.findLastIndex(({ state }) => state.view === projection.name);
+    this.views.splice(last < 0 ? this.views.length : last + 1, 0, view);
+    this.round.abort();
+  }
+
+  /** Lets go of one build of a view. When this resolves, it is written no more. */
+  async remove(name: string, build: number): Promise<void> {
+    const index = this.views.findIndex(({ state }) => state.view === name && state.build === build);
+    const [view] = index < 0 ? [] : this.views.splice(index, 1);
+    await view?.close();
+    this.round.abort();
   }
 
   state(): readonly ViewState[] {
@@ -71,7 +110,7 @@ export class Projector {
   }
 
   /**
-   * Waits until a view holds the event at this position (and all before it).
+   * Waits until every build of a view that this projector keeps holds the event at this position (and all before it).
    * @returns false after the timeout, and as soon as the view has failed or the projector has stopped.
    * @throws {Error} no view of that name.
    */
@@ -80,27 +119,40 @@ export class Projector {
     position: Position,
     { timeoutMs }: { readonly timeoutMs: number },
   ): Promise<boolean> {
-    const view = this.views.find(({ state }) => state.view === name);
-    if (view === undefined) throw new Error(`no view ${name} in this projector`);
-    return await view.whenReached(position, timeoutMs);
+    const builds = this.views.filter(({ state }) => state.view === name);
+    if (builds.length === 0) throw new Error(`no view ${name} in this projector`);
+    const reached = await Promise.all(builds.map((view) => view.whenReached(position, timeoutMs)));
+    return reached.every(Boolean);
+  }
+
+  private viewOf(projection: AnyProjection): ProjectedView {
+    const { store, onState = () => undefined } = this.options;
+    return new ProjectedView(projection as Projection<unknown>, store, onState);
   }
 
   private async begin(): Promise<void> {
     const { signal } = this.stopping;
     try {
-      for (const view of this.views) await view.open(signal);
+      for (const view of [...this.views]) await view.open();
     } catch (error) {
       if (!signal.aborted) throw error;
     }
     this.running = this.run(signal);
   }
 
-  /** A subscription that fails or ends is begun again from the lowest checkpoint. */
-  private async run(signal: AbortSignal): Promise<void> {
+  /** A subscription that fails or ends, or whose views have changed, is begun again from the lowest checkpoint. */
+  private async run(stopping: AbortSignal): Promise<void> {
     let failures = 0;
-    while (!this.isOver()) {
+    while (!stopping.aborted) {
+      this.round = new AbortController();
+      const { signal } = this.round;
+      if (this.active().length === 0) {
+        // Every view has failed: there is something to do again when one is added.
+        await aborted(signal);
+        continue;
+      }
       failures = (await this.follow(signal)) ? 1 : failures + 1;
-      if (!this.isOver()) await pause(backoff(failures), signal);
+      if (!signal.aborted) await pause(backoff(failures), stopping);
     }
   }
 
@@ -109,9 +161,9 @@ export class Projector {
     let delivered = false;
     try {
       for await (const delivery of this.subscribe(signal)) {
-        await this.deliver(delivery, signal);
+        await this.deliver(delivery);
         delivered = true;
-        if (this.isOver()) break;
+        if (signal.aborted || this.active().length === 0) break;
       }
     } catch (error) {
       if (!signal.aborted) for (const view of this.active()) view.heldUp(error);
@@ -128,21 +180,34 @@ export class Projector {
   }
 
   /** Lets other work of this process run between the views. */
-  private async deliver({ events, caughtUp }: Delivery, signal: AbortSignal): Promise<void> {
+  private async deliver({ events, caughtUp }: Delivery): Promise<void> {
     for (const view of this.active()) {
-      await view.take(events, caughtUp, signal);
+      await view.take(events, caughtUp);
       await nextTurn();
     }
-  }
-
-  private isOver(): boolean {
-    return this.stopping.signal.aborted || this.active().length === 0;
+    this.options.onDelivered?.(events);
   }
 
   private active(): readonly ProjectedView[] {
     return this.views.filter((view) => !view.failed);
   }
 }
+
+const nameOf = (view: { readonly name: string; readonly build?: number | undefined } | ViewState): string =>
+  `${'view' in view ? view.view : view.name}/${view.build ?? 'active'}`;
+
+const aborted = (signal: AbortSignal): Promise<void> =>
+  new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else
+      signal.addEventListener(
+        'abort',
+        () => {
+          resolve();
+        },
+        { once: true },
+      );
+  });
 
 /**
  * For other processes than the projector's: asks the store until a view holds the event at this position.

@@ -13,6 +13,11 @@ export interface FieldSpec<Doc> {
 export interface ViewSpec<Doc> {
   readonly name: string;
   readonly version: number;
+  /**
+   * Which build of this version, from 1: a version can be built again from the events beside the build that is read.
+   * Without one, the active build is meant.
+   */
+  readonly build?: number;
   readonly fields: Readonly<Record<string, FieldSpec<Doc>>>;
   /** Each a list of field names (`id` may be one), in the order of the index. */
   readonly indexes: readonly (readonly string[])[];
@@ -41,6 +46,13 @@ export interface Query {
   readonly limit: number;
 }
 
+/** The builds of one version of a view, in the order in which they were begun. */
+export interface Builds {
+  /** The one that queries without a build read. */
+  readonly active: number;
+  readonly builds: readonly { readonly build: number; readonly checkpoint: Position }[];
+}
+
 export interface Page<Doc> {
   readonly items: readonly Stored<Doc>[];
   /** Where the next page begins; undefined when there is none. */
@@ -52,8 +64,24 @@ export interface Page<Doc> {
  * Every adapter passes `describeReadStoreContract`.
  */
 export abstract class ReadStore {
-  /** Makes the place for a view if it is not there. Idempotent. Must be called before any other use of the view. */
+  /**
+   * Makes the place for a build of a view if it is not there; the first one, which is active then, when none is named and
+   * there is none. Idempotent. Must be called before any other use of the view.
+   */
   abstract prepare(view: ViewSpec<never>): Promise<void>;
+
+  /** The builds that there are. Never empty. */
+  abstract builds(view: ViewSpec<never>): Promise<Builds>;
+
+  /**
+   * Makes a prepared build the active one: in this process at once, in others within a second, so that the one before
+   * has to be kept up to date a little longer.
+   * @param asOf where this was decided: a switch that was decided earlier than the last one changes nothing.
+   */
+  abstract activate(view: ViewSpec<never>, build: number, asOf: Position): Promise<void>;
+
+  /** Removes a build with all that is in it. Idempotent. @throws {ClawbackError} `buildInUse`: it is the active one. */
+  abstract discard(view: ViewSpec<never>, build: number): Promise<void>;
 
   /** The documents that exist among these ids, in no order. */
   abstract getMany<Doc>(view: ViewSpec<Doc>, ids: readonly string[]): Promise<Stored<Doc>[]>;

@@ -1,4 +1,4 @@
-import { invalidInput } from '#libs/kernel';
+import { ClawbackError, invalidInput } from '#libs/kernel';
 import type { Condition, FieldSpec, Query, Scalar, ViewSpec } from './read-store.js';
 
 /**
@@ -47,8 +47,25 @@ const OPERATORS: Readonly<Record<FieldType, readonly Condition['op'][]>> = {
   tags: ['has'],
 };
 
-/** The name of one version of a view, and of its place in a store. */
+/** The name of one version of a view. */
 export const viewKey = (view: ViewSpec<never>): string => `${view.name}_v${view.version}`;
+
+/** The name of the place of one build in a store: that of the version for the first, `<version>_b<n>` for the others. */
+export const placeKey = (view: ViewSpec<never>, build: number): string =>
+  build === FIRST_BUILD ? viewKey(view) : `${viewKey(view)}_b${build}`;
+
+export const FIRST_BUILD = 1;
+
+export const notPrepared = (view: ViewSpec<never>): Error =>
+  new Error(`view ${view.name}: version ${view.version} is not prepared`);
+
+/** @throws {Error} for the active build. */
+export function checkDiscard(view: ViewSpec<never>, build: number, active: number): void {
+  if (build === active) {
+    const message = `build ${build} of the view ${view.name} is the active one`;
+    throw new ClawbackError('conflict', 'buildInUse', message, { view: view.name, build });
+  }
+}
 
 /** What of a view must not change without a new version. */
 export function viewShape(view: ViewSpec<never>): object {
@@ -67,7 +84,8 @@ export const viewChanged = (view: ViewSpec<never>): Error =>
 /** @throws {TypeError} a name that not every store can take, or an index over something that is no field. */
 export function checkView(view: ViewSpec<never>): void {
   if (!NAME.test(view.name)) throw misuse(view, 'a name consists of letters and digits');
-  if (!Number.isSafeInteger(view.version) || view.version < 1) throw misuse(view, 'versions begin with 1');
+  if (!isOrdinal(view.version)) throw misuse(view, 'versions begin with 1');
+  if (view.build !== undefined && !isOrdinal(view.build)) throw misuse(view, 'builds begin with 1');
   const names = [...Object.keys(view.fields), 'id'];
   const wrong = names.find((name) => !NAME.test(name));
   if (wrong !== undefined) throw misuse(view, `field ${wrong}: a name consists of letters and digits`);
@@ -81,6 +99,8 @@ export function checkView(view: ViewSpec<never>): void {
     for (const field of index) fieldType(view, field);
   }
 }
+
+const isOrdinal = (number: number): boolean => Number.isSafeInteger(number) && number >= 1;
 
 /** @throws {TypeError} an id that some store would change: it holds NUL or half a surrogate pair. */
 export function checkId(view: ViewSpec<never>, id: string): void {

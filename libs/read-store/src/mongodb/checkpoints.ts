@@ -62,6 +62,7 @@ export class Checkpoints {
    * Makes sure that this process may write the view, before it does.
    * @throws {ClawbackError} `writerWaiting`, kind `unavailable`: somebody else is writing it; the call may be repeated
    * until that one is gone. `writerFenced`, kind `conflict`: somebody else has taken over from this process.
+   * @throws {Error} the view has been discarded.
    */
   async hold(key: string): Promise<Lease | undefined> {
     if (this.writer === undefined) return undefined;
@@ -85,9 +86,19 @@ export class Checkpoints {
     if (!(await this.renew(key, lease, this.writer, further))) throw this.fenced(key);
   }
 
+  /** Forgets a view: who still writes it is refused. */
+  async drop(key: string): Promise<void> {
+    this.leases.delete(key);
+    await this.collection.deleteOne({ _id: key });
+  }
+
   /** Lets the next writer begin at once. A lease that cannot be given back lapses by itself. */
   async release(): Promise<void> {
     clearInterval(this.refreshing);
+    await this.giveBack();
+  }
+
+  private async giveBack(): Promise<void> {
     const held = [...this.leases];
     this.leases.clear();
     await Promise.allSettled(
@@ -106,6 +117,11 @@ export class Checkpoints {
       { returnDocument: 'after' },
     );
     if (taken === null) {
+      if ((await this.collection.findOne({ _id: key })) === null) {
+        throw new Error(`the view ${key} has been discarded`);
+      }
+      // Two that held a view each and waited for the other's would wait for ever.
+      await this.giveBack();
       throw new ClawbackError('unavailable', 'writerWaiting', `another process writes the view ${key}`, {
         view: key,
       });
@@ -120,12 +136,12 @@ export class Checkpoints {
   private async renew(
     key: string,
     lease: Lease,
-    { leaseMs, now }: WriterOptions,
+    { owner, leaseMs, now }: WriterOptions,
     more: object = {},
   ): Promise<boolean> {
     const until = now() + leaseMs;
     const { matchedCount } = await this.collection.updateOne(
-      { _id: key, epoch: lease.epoch },
+      { _id: key, epoch: lease.epoch, owner },
       { ...more, $set: { until } },
     );
     if (matchedCount > 0) lease.until = until;

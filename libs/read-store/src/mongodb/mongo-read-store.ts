@@ -2,13 +2,26 @@ import { MongoClient, type AnyBulkWriteOperation, type Collection, type Db } fro
 import { canonicalJson, inGroups, type Position } from '#libs/kernel';
 import {
   ReadStore,
+  type Builds,
   type Condition,
   type Page,
   type Query,
   type Stored,
   type ViewSpec,
 } from '../read-store.js';
-import { checkConditions, checkQuery, checkView, viewChanged, viewKey, viewShape } from '../view-rules.js';
+import {
+  checkConditions,
+  checkDiscard,
+  checkQuery,
+  checkView,
+  FIRST_BUILD,
+  notPrepared,
+  placeKey,
+  viewChanged,
+  viewKey,
+  viewShape,
+} from '../view-rules.js';
+import { ActiveBuilds } from './active-builds.js';
 import { Checkpoints, insertIfMissing } from './checkpoints.js';
 import { guarded, isDuplicateKey, unavailable } from './faults.js';
 import { filterOf, placeOf, toStored, turnOf, ViewCollection, type ViewDocument } from './view-collection.js';
@@ -36,12 +49,14 @@ interface ShapeDocument {
 }
 
 const IDS_PER_QUERY = 1000;
+/** However many documents a commit has, each command is answered long before the time limit of an answer. */
+const WRITES_PER_COMMAND = 1000;
 const SELECTION_MS = 5_000;
 const LEASE_MS = 15_000;
 const TIMEOUT_MS = 20_000;
 
 /**
- * The read models in MongoDB, a collection per version of a view; a replica set, a sharded cluster or one server.
+ * The read models in MongoDB, a collection per build of a view; a replica set, a sharded cluster or one server.
  *
  * Documents and checkpoint are no transaction: the documents are written first, each guarded by its position, and the
  * checkpoint after them. A crash in between leaves documents that are ahead of the checkpoint; the same events are then
@@ -52,6 +67,10 @@ export class MongoReadStore extends ReadStore {
   private readonly database: Db;
   private readonly shapes: Collection<ShapeDocument>;
   private readonly checkpoints: Checkpoints;
+  private readonly activeBuilds: ActiveBuilds;
+  /** Versions of views. */
+  private readonly prepared = new Set<string>();
+  /** By place. */
   private readonly collections = new Map<string, ViewCollection>();
   private turn: number;
   private closing: Promise<void> | undefined;
@@ -63,6 +82,7 @@ export class MongoReadStore extends ReadStore {
     this.client = clientOf(options);
     this.database = this.client.db(options.database);
     this.shapes = this.database.collection('views');
+    this.activeBuilds = new ActiveBuilds(this.database);
     const writer = owner === undefined ? undefined : { owner, leaseMs, now: () => now().getTime() };
     this.checkpoints = new Checkpoints(this.database, writer);
     this.turn = turnOf(now());
@@ -71,22 +91,59 @@ export class MongoReadStore extends ReadStore {
   /** @throws {Error} this version of the view is there with other fields or indexes: raise the version. */
   async prepare(view: ViewSpec<never>): Promise<void> {
     checkView(view);
-    const key = viewKey(view);
     const shape = canonicalJson(viewShape(view));
-    const collection = new ViewCollection(view, this.database);
-    await this.ask(async () => {
-      await insertIfMissing(this.shapes, { _id: key, shape });
-      const known = await this.shapes.findOne({ _id: key });
+    const collection = await this.ask(async () => {
+      const build = view.build ?? (await this.activeBuilds.now(viewKey(view)));
+      const made = new ViewCollection(view, build, this.database);
+      await insertIfMissing(this.shapes, { _id: made.place, shape });
+      const known = await this.shapes.findOne({ _id: made.place });
       if (known?.shape !== shape) throw viewChanged(view);
       // Every time, for the sake of whoever died before this. One by one: FerretDB fails on several that are there.
-      for (const index of collection.indexes) await collection.documents.createIndexes([index]);
-      await this.checkpoints.prepare(key);
+      for (const index of made.indexes) await made.documents.createIndexes([index]);
+      await this.checkpoints.prepare(made.place);
+      return made;
     });
-    this.collections.set(key, collection);
+    this.prepared.add(viewKey(view));
+    this.collections.set(collection.place, collection);
+  }
+
+  async builds(view: ViewSpec<never>): Promise<Builds> {
+    const key = viewKey(view);
+    return await this.ask(async () => {
+      const ofThisView = { $or: [{ _id: key }, { _id: { $gte: `${key}_b`, $lt: `${key}_c` } }] };
+      const places = await this.shapes.find(ofThisView).toArray();
+      const numbers = places.map(({ _id }) =>
+        _id === key ? FIRST_BUILD : Number(_id.slice(key.length + 2)),
+      );
+      const builds = await Promise.all(
+        numbers
+          .sort((a, b) => a - b)
+          .map(async (build) => ({ build, checkpoint: await this.checkpoints.read(placeKey(view, build)) })),
+      );
+      return { active: await this.activeBuilds.now(key), builds };
+    });
+  }
+
+  async activate(view: ViewSpec<never>, build: number, asOf: Position): Promise<void> {
+    await this.collection({ ...view, build });
+    await this.ask(() => this.activeBuilds.set(viewKey(view), build, asOf));
+  }
+
+  async discard(view: ViewSpec<never>, build: number): Promise<void> {
+    const place = placeKey(view, build);
+    await this.ask(async () => {
+      // Afresh: another process may have switched to this very build.
+      checkDiscard(view, build, await this.activeBuilds.now(viewKey(view)));
+      this.collections.delete(place);
+      await this.database.dropCollection(place);
+      await this.checkpoints.drop(place);
+      // Last: as long as it is there, the build is known and can be discarded again.
+      await this.shapes.deleteOne({ _id: place });
+    });
   }
 
   async getMany<Doc>(view: ViewSpec<Doc>, ids: readonly string[]): Promise<Stored<Doc>[]> {
-    const { documents } = this.collection(view);
+    const { documents } = await this.collection(view);
     const found: Stored<Doc>[] = [];
     for await (const group of inGroups(new Set(ids), IDS_PER_QUERY)) {
       const options = { projection: { 'state.position': 1, 'state.doc': 1 } };
@@ -106,26 +163,26 @@ export class MongoReadStore extends ReadStore {
     documents: readonly Stored<Doc>[],
     checkpoint: Position,
   ): Promise<void> {
-    const key = viewKey(view);
-    const collection = this.collection(view);
+    const collection = await this.collection(view);
+    const { place } = collection;
     this.turn -= 1;
     const writes = collection.writes(view, documents, this.turn);
     await this.ask(async () => {
-      const lease = await this.checkpoints.hold(key);
+      const lease = await this.checkpoints.hold(place);
       await writeAll(collection.documents, writes);
-      await this.checkpoints.move(key, checkpoint, lease);
+      await this.checkpoints.move(place, checkpoint, lease);
     });
   }
 
   async checkpoint(view: ViewSpec<never>): Promise<Position> {
-    this.collection(view);
-    return await this.ask(() => this.checkpoints.read(viewKey(view)));
+    const { place } = await this.collection(view);
+    return await this.ask(() => this.checkpoints.read(place));
   }
 
   async find<Doc>(view: ViewSpec<Doc>, query: Query): Promise<Page<Doc>> {
     const checked = checkQuery(view, query);
     const { sortBy, limit } = checked;
-    const collection = this.collection(view);
+    const collection = await this.collection(view);
     const rows: ViewDocument[] = [];
     for (const { filter, options } of collection.pages(checked)) {
       // One more than is shown, to see whether there is a next page.
@@ -145,7 +202,7 @@ export class MongoReadStore extends ReadStore {
 
   async count<Doc>(view: ViewSpec<Doc>, where: readonly Condition[]): Promise<number> {
     const filter = filterOf(checkConditions(view, where));
-    const { documents } = this.collection(view);
+    const { documents } = await this.collection(view);
     return await this.ask(() => documents.countDocuments(filter));
   }
 
@@ -166,11 +223,15 @@ export class MongoReadStore extends ReadStore {
     return await guarded(work);
   }
 
-  private collection(view: ViewSpec<never>): ViewCollection {
-    const collection = this.collections.get(viewKey(view));
-    if (collection === undefined) {
-      throw new Error(`view ${view.name}: version ${view.version} is not prepared`);
-    }
+  /** Another process may have switched to a build that this one has not seen yet. */
+  private async collection(view: ViewSpec<never>): Promise<ViewCollection> {
+    if (!this.prepared.has(viewKey(view))) throw notPrepared(view);
+    const build = view.build ?? (await this.ask(() => this.activeBuilds.of(viewKey(view))));
+    const known = this.collections.get(placeKey(view, build));
+    if (known !== undefined) return known;
+    if (view.build !== undefined) throw notPrepared(view);
+    const collection = new ViewCollection(view, build, this.database);
+    this.collections.set(collection.place, collection);
     return collection;
   }
 }
@@ -192,12 +253,13 @@ async function writeAll(
   documents: Collection<ViewDocument>,
   writes: AnyBulkWriteOperation<ViewDocument>[],
 ): Promise<void> {
-  if (writes.length === 0) return;
-  try {
-    await documents.bulkWrite(writes, { ordered: false });
-  } catch (error) {
-    // Another writer made a document at the same moment. Now that it is there, nothing has to be made.
-    if (!isDuplicateKey(error)) throw error;
-    await documents.bulkWrite(writes, { ordered: false });
+  for await (const group of inGroups(writes, WRITES_PER_COMMAND)) {
+    try {
+      await documents.bulkWrite(group, { ordered: false });
+    } catch (error) {
+      // Another writer made a document at the same moment. Now that it is there, nothing has to be made.
+      if (!isDuplicateKey(error)) throw error;
+      await documents.bulkWrite(group, { ordered: false });
+    }
   }
 }

@@ -5,7 +5,7 @@ import {
   checkId,
   fieldValues,
   NO_NUMBER,
-  viewKey,
+  placeKey,
   type CheckedCondition,
   type CheckedQuery,
   type FieldValue,
@@ -40,15 +40,20 @@ export interface RangeQuery {
   readonly options: FindOptions;
 }
 
-/** The collection of one version of a view, and what to say to it. */
+/** The collection of one build of a view, and what to say to it. */
 export class ViewCollection {
   readonly documents: Collection<ViewDocument>;
 
+  /** The name of the collection. */
+  readonly place: string;
+
   constructor(
     private readonly view: ViewSpec<never>,
+    build: number,
     database: Db,
   ) {
-    this.documents = database.collection(viewKey(view));
+    this.place = placeKey(view, build);
+    this.documents = database.collection(this.place);
   }
 
   /** With the id at the end, a query in the order of the index needs no sort for its tie-breaker. */

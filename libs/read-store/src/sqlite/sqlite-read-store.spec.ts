@@ -53,7 +53,7 @@ describe('SqliteReadStore', () => {
       await store.close();
       const file = new SqliteFile(path, { durability: 'normal' });
       try {
-        const { text, values } = new ViewTable(view).select(checkQuery(view, query));
+        const { text, values } = new ViewTable(view, 1).select(checkQuery(view, query));
         const steps = file.all(`EXPLAIN QUERY PLAN ${text}`, ...values);
         return steps.map(({ detail }) => String(detail)).join('\n');
       } finally {

@@ -2,6 +2,7 @@ import { canonicalJson, ClawbackError, inGroups, START, type Position } from '#l
 import { SqliteFile, type SqlRow } from '#libs/sqlite';
 import {
   ReadStore,
+  type Builds,
   type Condition,
   type Page,
   type Query,
@@ -9,15 +10,34 @@ import {
   type Stored,
   type ViewSpec,
 } from '../read-store.js';
-import { checkConditions, checkQuery, checkView, viewChanged, viewKey, viewShape } from '../view-rules.js';
+import {
+  checkConditions,
+  checkDiscard,
+  checkQuery,
+  checkView,
+  FIRST_BUILD,
+  notPrepared,
+  placeKey,
+  viewChanged,
+  viewKey,
+  viewShape,
+} from '../view-rules.js';
 import { columnOf, ViewTable } from './view-table.js';
 
 const SCHEMA = `
   CREATE TABLE IF NOT EXISTS views (view TEXT PRIMARY KEY, shape TEXT NOT NULL) WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS active_builds
+    (view TEXT PRIMARY KEY, build INTEGER NOT NULL, as_of INTEGER NOT NULL) WITHOUT ROWID;
   CREATE TABLE IF NOT EXISTS checkpoints (view TEXT PRIMARY KEY, position INTEGER NOT NULL) WITHOUT ROWID;
 `;
 const GET_SHAPE = 'SELECT shape FROM views WHERE view = ?';
 const PUT_SHAPE = 'INSERT INTO views (view, shape) VALUES (?, ?)';
+const DROP_SHAPE = 'DELETE FROM views WHERE view = ?';
+const GET_PLACES = 'SELECT view FROM views WHERE view = ? OR view GLOB ?';
+const GET_ACTIVE = 'SELECT build FROM active_builds WHERE view = ?';
+const PUT_ACTIVE = `INSERT INTO active_builds (view, build, as_of) VALUES (?, ?, ?)
+  ON CONFLICT (view) DO UPDATE SET build = excluded.build, as_of = excluded.as_of WHERE excluded.as_of > as_of`;
+const DROP_CHECKPOINT = 'DELETE FROM checkpoints WHERE view = ?';
 const GET_CHECKPOINT = 'SELECT position FROM checkpoints WHERE view = ?';
 const MOVE_CHECKPOINT = `INSERT INTO checkpoints (view, position) VALUES (?, ?)
   ON CONFLICT (view) DO UPDATE SET position = max(position, excluded.position)`;
@@ -25,12 +45,15 @@ const MOVE_CHECKPOINT = `INSERT INTO checkpoints (view, position) VALUES (?, ?)
 const IDS_PER_STATEMENT = 1000;
 
 /**
- * The read models in one SQLite file, a table per version of a view. A power loss may take back the last commits, each
- * as a whole with its checkpoint: the same events are then projected again. Positions up to 2^53.
+ * The read models in one SQLite file, a table per build of a view. Only one process may have the file open. A power loss
+ * may take back the last commits, each as a whole with its checkpoint: the same events are then projected again.
+ * Positions up to 2^53.
  */
 export class SqliteReadStore extends ReadStore {
   private readonly file: SqliteFile;
-  private readonly tables = new Map<string, ViewTable>();
+  /** By the version of the view: its builds by number. */
+  private readonly tables = new Map<string, Map<number, ViewTable>>();
+  private readonly activeBuilds = new Map<string, number>();
 
   /** @throws {ClawbackError} kind `unavailable`: the file cannot be opened. */
   constructor(path: string) {
@@ -42,7 +65,9 @@ export class SqliteReadStore extends ReadStore {
   prepare(view: ViewSpec<never>): Promise<void> {
     return settled(() => {
       checkView(view);
-      const table = new ViewTable(view);
+      const key = viewKey(view);
+      const active = (this.file.get(GET_ACTIVE, key)?.build ?? FIRST_BUILD) as number;
+      const table = new ViewTable(view, view.build ?? active);
       const shape = canonicalJson(viewShape(view));
       this.file.transaction(() => {
         const known = this.file.get(GET_SHAPE, table.name)?.shape;
@@ -51,7 +76,43 @@ export class SqliteReadStore extends ReadStore {
         this.file.exec(table.schema);
         this.file.run(PUT_SHAPE, table.name, shape);
       });
-      this.tables.set(table.name, table);
+      this.activeBuilds.set(key, active);
+      const tables = this.tables.get(key) ?? new Map<number, ViewTable>();
+      this.tables.set(key, tables.set(table.build, table));
+    });
+  }
+
+  builds(view: ViewSpec<never>): Promise<Builds> {
+    return settled(() => {
+      const key = viewKey(view);
+      const builds = this.file
+        .all(GET_PLACES, key, `${key}_b*`)
+        .map(({ view: place }) => (place === key ? FIRST_BUILD : Number(String(place).slice(key.length + 2))))
+        .sort((a, b) => a - b)
+        .map((build) => ({ build, checkpoint: this.checkpointOf(placeKey(view, build)) }));
+      return { active: this.activeOf(view), builds };
+    });
+  }
+
+  activate(view: ViewSpec<never>, build: number, asOf: Position): Promise<void> {
+    return settled(() => {
+      const key = viewKey(view);
+      this.table({ ...view, build });
+      this.file.run(PUT_ACTIVE, key, build, asOf);
+      this.activeBuilds.set(key, this.file.get(GET_ACTIVE, key)?.build as number);
+    });
+  }
+
+  discard(view: ViewSpec<never>, build: number): Promise<void> {
+    return settled(() => {
+      checkDiscard(view, build, this.activeOf(view));
+      const place = placeKey(view, build);
+      this.tables.get(viewKey(view))?.delete(build);
+      this.file.transaction(() => {
+        this.file.exec(`DROP TABLE IF EXISTS ${place}`);
+        this.file.run(DROP_SHAPE, place);
+        this.file.run(DROP_CHECKPOINT, place);
+      });
     });
   }
 
@@ -76,10 +137,7 @@ export class SqliteReadStore extends ReadStore {
   }
 
   checkpoint(view: ViewSpec<never>): Promise<Position> {
-    return settled(() => {
-      const row = this.file.get(GET_CHECKPOINT, this.table(view).name);
-      return row === undefined ? START : BigInt(row.position as number);
-    });
+    return settled(() => this.checkpointOf(this.table(view).name));
   }
 
   find<Doc>(view: ViewSpec<Doc>, query: Query): Promise<Page<Doc>> {
@@ -109,9 +167,20 @@ export class SqliteReadStore extends ReadStore {
     });
   }
 
+  private checkpointOf(place: string): Position {
+    const row = this.file.get(GET_CHECKPOINT, place);
+    return row === undefined ? START : BigInt(row.position as number);
+  }
+
+  private activeOf(view: ViewSpec<never>): number {
+    const active = this.activeBuilds.get(viewKey(view));
+    if (active === undefined) throw notPrepared(view);
+    return active;
+  }
+
   private table(view: ViewSpec<never>): ViewTable {
-    const table = this.tables.get(viewKey(view));
-    if (table === undefined) throw new Error(`view ${view.name}: version ${view.version} is not prepared`);
+    const table = this.tables.get(viewKey(view))?.get(view.build ?? this.activeOf(view));
+    if (table === undefined) throw notPrepared(view);
     return table;
   }
 }

@@ -6,7 +6,7 @@ import {
   fieldValues,
   NO_NUMBER,
   TAG_SEPARATOR,
-  viewKey,
+  placeKey,
   type CheckedCondition,
   type CheckedQuery,
   type FieldType,
@@ -22,7 +22,7 @@ export interface Sql {
 const COLUMN_TYPES: Readonly<Record<FieldType, string>> = { text: 'TEXT', number: 'REAL', tags: 'TEXT' };
 const COMPARISONS = { eq: '=', gt: '>', gte: '>=', lt: '<', lte: '<=' } as const;
 
-/** The table of one version of a view, and the SQL over it. No value is ever part of the text of a statement. */
+/** The table of one build of a view, and the SQL over it. No value is ever part of the text of a statement. */
 export class ViewTable {
   readonly name: string;
   /** Replaces a document only by a later one. Takes the values of {@link row}. */
@@ -30,8 +30,11 @@ export class ViewTable {
   readonly getMany: string;
   private readonly fields: readonly string[];
 
-  constructor(private readonly view: ViewSpec<never>) {
-    this.name = viewKey(view);
+  constructor(
+    private readonly view: ViewSpec<never>,
+    readonly build: number,
+  ) {
+    this.name = placeKey(view, build);
     this.fields = Object.keys(view.fields);
     const columns = ['id', 'position', ...this.fields.map(columnOf), 'doc'];
     const updates = columns.slice(1).map((column) => `${column} = excluded.${column}`);
