@@ -212,6 +212,22 @@ export function describeReadStoreContract(name: string, open: () => Promise<Read
     });
 
     describe('builds', () => {
+      it('can be filled without indexes, and gets them when it is prepared again', async () => {
+        const build = { ...view, build: 2 };
+        await store.prepare({ ...build, unindexed: true });
+        await store.commit(build, [mail('a', { size: 1 }), mail('b', { size: 2 })], 7n);
+        await store.prepare(build);
+        await store.prepare(build);
+        expect(await store.checkpoint(build)).toBe(7n);
+        const { items } = await store.find(build, {
+          where: [],
+          orderBy: ['size'],
+          descending: true,
+          limit: 9,
+        });
+        expect(items.map(({ id }) => id)).toEqual(['b', 'a']);
+      });
+
       const title = (of: ViewSpec<Mail>, from: ReadStore = store) =>
         from.getMany(of, ['a']).then(([found]) => found?.doc.title);
       const build = (number: number): ViewSpec<Mail> => ({ ...view, build: number });

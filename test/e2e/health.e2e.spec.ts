@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { appendEvents, type RecordedEvent } from '#libs/event-store';
+import { appendEvents, isWrongExpectedRevision, type RecordedEvent } from '#libs/event-store';
 import { SqliteEventStore } from '#libs/event-store/sqlite';
 import { collect, newId } from '#libs/kernel';
 import { batchCodecs, batchStream, emptyTally, remediationStream } from '#libs/remediation';
@@ -199,16 +199,27 @@ describe('a request and the work that it causes', () => {
 
     const stream = batchStream(planId, 0);
     await tamper(server, async (store) => {
-      const last = (await collect(store.readStream(stream))).at(-1) as RecordedEvent;
       const data = { approvalId, planId, batch: 0, tally: emptyTally() };
-      await appendEvents(store, batchCodecs, stream, last.revision, [{ type: 'BatchSettled', data }], {
-        tenant: last.metadata.tenant ?? '',
-        actor: 'somebody',
-        correlationId: approvalId,
-        causationId: 'nobody-knows',
-        commandId: newId(),
-        now: new Date(),
-      });
+      const append = async (): Promise<void> => {
+        const last = (await collect(store.readStream(stream))).at(-1) as RecordedEvent;
+        await appendEvents(store, batchCodecs, stream, last.revision, [{ type: 'BatchSettled', data }], {
+          tenant: last.metadata.tenant ?? '',
+          actor: 'somebody',
+          correlationId: approvalId,
+          causationId: 'nobody-knows',
+          commandId: newId(),
+          now: new Date(),
+        });
+      };
+      // The worker of the batch keeps its claim by appending to the same stream.
+      for (let tries = 1; ; tries += 1) {
+        try {
+          await append();
+          return;
+        } catch (error) {
+          if (!isWrongExpectedRevision(error) || tries >= 10) throw error;
+        }
+      }
     });
     const answer = await until(
       () => ready(server),

@@ -3,14 +3,25 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { Collection, MongoNetworkError, MongoServerError } from 'mongodb';
-import { newId, pause, START } from '#libs/kernel';
+import { decideAndAppend } from '#libs/event-store';
+import { collect, newId, pause, START } from '#libs/kernel';
 import { Projector, type Projection, type Stored, type ViewState } from '#libs/read-store';
+import {
+  ViewKeeper,
+  viewBuildsCodecs,
+  viewBuildsDecider,
+  viewBuildsStream,
+  viewStatus,
+  type ViewBuildsCommand,
+  type ViewStatus,
+} from '#libs/rebuild';
 import { MongoReadStore, type MongoReadStoreOptions } from '../../libs/read-store/src/mongodb/index.js';
 import { describeReadStoreContract } from '../contract/read-store.contract.js';
 import { startFerretDb } from '../support/ferretdb.js';
 import { InMemoryEventStore } from '../support/in-memory-event-store.js';
 import { mongoName, realMongoUrl, startMongo, type MongoUnderTest } from '../support/mongodb.js';
 import { startTcpProxy } from '../support/tcp-proxy.js';
+import { TestClock } from '../support/test-clock.js';
 
 interface Tally {
   readonly seen: number;
@@ -236,8 +247,8 @@ describe(`a switch that another process makes: ${mongoName}`, () => {
     expect(await other.count(view, [])).toBe(0);
     await keeper.commit({ ...view, build: 2 }, [], 7n);
     await keeper.activate(view, 2, 10n);
-    expect(await other.builds(view)).toMatchObject({ active: 2 });
     await expect(other.discard(view, 2)).rejects.toMatchObject({ kind: 'conflict', code: 'buildInUse' });
+    expect(await other.builds(view)).toMatchObject({ active: 2 });
     await other.discard(view, 1);
     await other.prepare(view);
     expect(await other.builds(view)).toEqual({ active: 2, builds: [{ build: 2, checkpoint: 7n }] });
@@ -255,6 +266,67 @@ describe(`a switch that another process makes: ${mongoName}`, () => {
     expect(await b.builds(view)).toMatchObject({ active: 2 });
     await b.activate(view, 1, 11n);
     expect(await a.builds(view)).toMatchObject({ active: 1 });
+  });
+});
+
+describe(`two keepers of one view: ${mongoName}`, () => {
+  it('build anew by the one that writes; the other takes over, a discarded build or not', async () => {
+    const view = talliesView();
+    const stream = viewBuildsStream(view);
+    const events = new InMemoryEventStore();
+    const clock = new TestClock();
+    const unexpected: unknown[] = [];
+    const keeperOf = (instance: string) => {
+      const store = openStore({ owner: instance });
+      const onError = (error: unknown) => {
+        unexpected.push(error);
+      };
+      const options = { events, store, projections: [view], clock, instance, graceMs: 0, onError };
+      return { store, keeper: new ViewKeeper(options) };
+    };
+    const ask = async (command: ViewBuildsCommand) => {
+      const context = { tenant: '', actor: '', correlationId: '', causationId: '', now: clock.now() };
+      const decider = viewBuildsDecider(view);
+      const commandId = newId();
+      await decideAndAppend(events, viewBuildsCodecs, decider, stream, command, { ...context, commandId });
+    };
+    const happens = async (thing: string) => {
+      await events.append(thing, 'noStream', [{ id: newId(), type: 'Happened', data: {}, metadata: {} }]);
+    };
+    const reader = openStore();
+    await reader.prepare(view);
+    const untilBuilds = async (wished: string) => {
+      const shape = ({ builds }: ViewStatus) =>
+        builds.map(({ build, state }) => `${String(build)} ${state}`).join();
+      while (shape(await viewStatus(events, reader, view)) !== wished) await pause(20);
+    };
+
+    const a = keeperOf('a');
+    await a.keeper.start();
+    await happens('first');
+    while ((await reader.checkpoint(view)) === START) await pause(20);
+    await ask({ type: 'RequestRebuild', acceptDifferences: false });
+    const b = keeperOf('b');
+    await b.keeper.start();
+    await untilBuilds('1 standby,2 active');
+    await happens('second');
+    await ask({ type: 'Discard' });
+    await untilBuilds('2 active');
+    const recorded = await collect(events.readStream(stream));
+    expect(recorded.map(({ metadata }) => metadata.actor)).toEqual(['', 'a', 'a', '']);
+
+    await a.keeper.stop();
+    await a.store.close();
+    await happens('third');
+    const head = await events.head();
+    while ((await reader.checkpoint(view)) < head) await pause(20);
+    const { items } = await reader.find(view, { where: [], limit: 10 });
+    const seen = Object.fromEntries(items.map(({ id, doc }) => [id, doc.seen]));
+    expect(seen).toEqual({ first: 1, second: 1, third: 1, [stream]: recorded.length });
+    await ask({ type: 'RequestRebuild', acceptDifferences: false });
+    await untilBuilds('2 standby,3 active');
+    await b.keeper.stop();
+    expect(unexpected).toEqual([]);
   });
 });
 
@@ -311,6 +383,25 @@ describe(`a refused write: ${mongoName}`, () => {
 });
 
 describe(`a server that does not answer: ${mongoName}`, () => {
+  it('holds up no commit that is larger than what sockets hold, and no close after it', async () => {
+    const proxy = await startTcpProxy(mongo.address);
+    try {
+      const view = talliesView();
+      const store = openStore({ url: mongo.urlBy(proxy.port), timeoutMs: 500 });
+      await store.prepare(view);
+      proxy.hang();
+      const large = Array.from({ length: 40 }, (_, index) => ({
+        id: String(index),
+        position: 1n,
+        doc: { seen: 1, filler: 'x'.repeat(500_000) },
+      }));
+      await expect(store.commit(view, large, 1n)).rejects.toMatchObject({ kind: 'unavailable' });
+      await store.close();
+    } finally {
+      await proxy.close();
+    }
+  });
+
   it('is unavailable, and serves again once it does', async () => {
     const proxy = await startTcpProxy(mongo.address);
     const store = openStore({ url: mongo.urlBy(proxy.port), timeoutMs: 500 });

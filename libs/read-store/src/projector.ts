@@ -1,6 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Delivery, EventStore, RecordedEvent } from '#libs/event-store';
-import { pause, type Position } from '#libs/kernel';
+import { pause, START, type Position } from '#libs/kernel';
 import { backoff } from './backoff.js';
 import { ProjectedView, type ViewState } from './projected-view.js';
 import type { Projection } from './projection.js';
@@ -21,7 +21,10 @@ export interface ProjectorOptions {
   readonly batchSize?: number;
   /** Told of every change of a view's position, state or error. Must not throw. */
   readonly onState?: (state: ViewState) => void;
-  /** Told of events after the views have taken them, some of them again after an interruption. Must not throw. */
+  /**
+   * Told of events after the views have taken them, some of them again after an interruption; also when every view has
+   * failed. Must not throw.
+   */
   readonly onDelivered?: (events: readonly RecordedEvent[]) => void;
 }
 
@@ -40,6 +43,8 @@ export class Projector {
   private readonly stopping = new AbortController();
   /** Of the subscription that is being followed. */
   private round = new AbortController();
+  /** The last event delivered: where to go on when there is no view that takes any. */
+  private delivered: Position = START;
   private starting: Promise<void> | undefined;
   private running: Promise<void> | undefined;
 
@@ -146,11 +151,6 @@ export class Projector {
     while (!stopping.aborted) {
       this.round = new AbortController();
       const { signal } = this.round;
-      if (this.active().length === 0) {
-        // Every view has failed: there is something to do again when one is added.
-        await aborted(signal);
-        continue;
-      }
       failures = (await this.follow(signal)) ? 1 : failures + 1;
       if (!signal.aborted) await pause(backoff(failures), stopping);
     }
@@ -163,7 +163,7 @@ export class Projector {
       for await (const delivery of this.subscribe(signal)) {
         await this.deliver(delivery);
         delivered = true;
-        if (signal.aborted || this.active().length === 0) break;
+        if (signal.aborted) break;
       }
     } catch (error) {
       if (!signal.aborted) for (const view of this.active()) view.heldUp(error);
@@ -173,9 +173,8 @@ export class Projector {
 
   private subscribe(signal: AbortSignal): AsyncIterable<Delivery> {
     const { events, batchSize = 500 } = this.options;
-    const after = this.active()
-      .map(({ state }) => state.position)
-      .reduce((a, b) => (a < b ? a : b));
+    const [first = this.delivered, ...others] = this.active().map(({ state }) => state.position);
+    const after = others.reduce((a, b) => (a < b ? a : b), first);
     return events.subscribe({ after, signal, maxBatch: batchSize });
   }
 
@@ -185,6 +184,7 @@ export class Projector {
       await view.take(events, caughtUp);
       await nextTurn();
     }
+    this.delivered = events.at(-1)?.position ?? this.delivered;
     this.options.onDelivered?.(events);
   }
 
@@ -195,19 +195,6 @@ export class Projector {
 
 const nameOf = (view: { readonly name: string; readonly build?: number | undefined } | ViewState): string =>
   `${'view' in view ? view.view : view.name}/${view.build ?? 'active'}`;
-
-const aborted = (signal: AbortSignal): Promise<void> =>
-  new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    else
-      signal.addEventListener(
-        'abort',
-        () => {
-          resolve();
-        },
-        { once: true },
-      );
-  });
 
 /**
  * For other processes than the projector's: asks the store until a view holds the event at this position.

@@ -169,10 +169,13 @@ export class ViewKeeper {
     signal: AbortSignal,
   ): Promise<void> {
     const { store } = this.options;
+    const { state } = await this.load(projection);
+    // Another process was faster, or the build was given up, while this one waited for something.
+    if (state.building?.build !== build) return;
     // Takes the right to write the active build: only who has it makes the other one, or two processes with one each
     // would wait for each other.
     await store.commit({ ...projection, build: active }, [], START);
-    const problem = await this.catchUp({ ...projection, build }, signal);
+    const problem = await this.catchUp({ ...projection, build, unindexed: true }, signal);
     if (signal.aborted) return;
     if (problem !== undefined) {
       await this.record(projection, build, { type: 'RecordFailure', build, problem });

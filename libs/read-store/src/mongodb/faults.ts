@@ -52,6 +52,23 @@ export async function guarded<T>(work: () => Promise<T>): Promise<T> {
   }
 }
 
+/**
+ * Does not wait for the work any longer than this. The driver (7.9) has a call that never ends: one whose request does
+ * not fit into the socket's buffers when the connection is lost waits for a 'drain' that nobody sends, and none of the
+ * driver's own time limits ends that. What is given up here may still happen at the server.
+ * @throws {ClawbackError} kind `unavailable`.
+ */
+export function within<T>(ms: number, work: Promise<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => {
+      reject(unavailable(`no answer within ${String(ms)} ms`));
+    }, ms);
+    work.then(resolve, reject).finally(() => {
+      clearTimeout(timer);
+    });
+  });
+}
+
 export const unavailable = (problem: string, cause?: unknown): ClawbackError =>
   new ClawbackError(
     'unavailable',

@@ -23,7 +23,7 @@ import {
 } from '../view-rules.js';
 import { ActiveBuilds } from './active-builds.js';
 import { Checkpoints, insertIfMissing } from './checkpoints.js';
-import { guarded, isDuplicateKey, unavailable } from './faults.js';
+import { guarded, isDuplicateKey, unavailable, within } from './faults.js';
 import { filterOf, placeOf, toStored, turnOf, ViewCollection, type ViewDocument } from './view-collection.js';
 
 export interface MongoReadStoreOptions {
@@ -72,6 +72,8 @@ export class MongoReadStore extends ReadStore {
   private readonly prepared = new Set<string>();
   /** By place. */
   private readonly collections = new Map<string, ViewCollection>();
+  /** What may take several calls gets a little longer than one call. */
+  private readonly patienceMs: number;
   private turn: number;
   private closing: Promise<void> | undefined;
 
@@ -80,6 +82,7 @@ export class MongoReadStore extends ReadStore {
     super();
     const { owner, leaseMs = LEASE_MS, now = () => new Date() } = options;
     this.client = clientOf(options);
+    this.patienceMs = 2 * (options.timeoutMs ?? TIMEOUT_MS);
     this.database = this.client.db(options.database);
     this.shapes = this.database.collection('views');
     this.activeBuilds = new ActiveBuilds(this.database);
@@ -99,7 +102,8 @@ export class MongoReadStore extends ReadStore {
       const known = await this.shapes.findOne({ _id: made.place });
       if (known?.shape !== shape) throw viewChanged(view);
       // Every time, for the sake of whoever died before this. One by one: FerretDB fails on several that are there.
-      for (const index of made.indexes) await made.documents.createIndexes([index]);
+      const indexes = view.unindexed === true ? [] : made.indexes;
+      for (const index of indexes) await made.documents.createIndexes([index]);
       await this.checkpoints.prepare(made.place);
       return made;
     });
@@ -213,14 +217,15 @@ export class MongoReadStore extends ReadStore {
   }
 
   private async end(): Promise<void> {
-    await this.checkpoints.release();
-    await this.client.close();
+    // A lease that is not given back lapses, and the process is about to end.
+    await within(this.patienceMs, this.checkpoints.release()).catch(() => undefined);
+    await within(this.patienceMs, this.client.close()).catch(() => undefined);
   }
 
   /** The client would connect again after its end. */
   private async ask<T>(work: () => Promise<T>): Promise<T> {
     if (this.closing !== undefined) throw unavailable('it is closed');
-    return await guarded(work);
+    return await guarded(() => within(this.patienceMs, work()));
   }
 
   /** Another process may have switched to a build that this one has not seen yet. */

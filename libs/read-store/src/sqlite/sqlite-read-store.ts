@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { canonicalJson, ClawbackError, inGroups, START, type Position } from '#libs/kernel';
 import { SqliteFile, type SqlRow } from '#libs/sqlite';
 import {
@@ -62,24 +63,35 @@ export class SqliteReadStore extends ReadStore {
   }
 
   /** @throws {Error} this version of the view is there with other fields or indexes: raise the version. */
-  prepare(view: ViewSpec<never>): Promise<void> {
-    return settled(() => {
-      checkView(view);
-      const key = viewKey(view);
-      const active = (this.file.get(GET_ACTIVE, key)?.build ?? FIRST_BUILD) as number;
-      const table = new ViewTable(view, view.build ?? active);
-      const shape = canonicalJson(viewShape(view));
-      this.file.transaction(() => {
-        const known = this.file.get(GET_SHAPE, table.name)?.shape;
-        if (known === shape) return;
-        if (known !== undefined) throw viewChanged(view);
-        this.file.exec(table.schema);
-        this.file.run(PUT_SHAPE, table.name, shape);
+  async prepare(view: ViewSpec<never>): Promise<void> {
+    const table = await settled(() => this.place(view));
+    if (view.unindexed === true) return;
+    for (const index of table.indexes) {
+      await settled(() => {
+        this.file.exec(index);
       });
-      this.activeBuilds.set(key, active);
-      const tables = this.tables.get(key) ?? new Map<number, ViewTable>();
-      this.tables.set(key, tables.set(table.build, table));
+      // One that is made late takes a while; others get their turn in between.
+      await nextTurn();
+    }
+  }
+
+  private place(view: ViewSpec<never>): ViewTable {
+    checkView(view);
+    const key = viewKey(view);
+    const active = (this.file.get(GET_ACTIVE, key)?.build ?? FIRST_BUILD) as number;
+    const table = new ViewTable(view, view.build ?? active);
+    const shape = canonicalJson(viewShape(view));
+    this.file.transaction(() => {
+      const known = this.file.get(GET_SHAPE, table.name)?.shape;
+      if (known === shape) return;
+      if (known !== undefined) throw viewChanged(view);
+      this.file.exec(table.schema);
+      this.file.run(PUT_SHAPE, table.name, shape);
     });
+    this.activeBuilds.set(key, active);
+    const tables = this.tables.get(key) ?? new Map<number, ViewTable>();
+    this.tables.set(key, tables.set(table.build, table));
+    return table;
   }
 
   builds(view: ViewSpec<never>): Promise<Builds> {

@@ -52,10 +52,15 @@ export class ViewTable {
     const fields = Object.entries(this.view.fields).map(
       ([name, { type }]) => `${columnOf(name)} ${COLUMN_TYPES[type]} NOT NULL, `,
     );
-    const table =
+    return (
       `CREATE TABLE ${this.name} (seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, ` +
-      `position INTEGER NOT NULL, ${fields.join('')}doc TEXT NOT NULL)`;
-    return [table, ...this.view.indexes.map((fields) => this.index(fields))].join(';\n');
+      `position INTEGER NOT NULL, ${fields.join('')}doc TEXT NOT NULL)`
+    );
+  }
+
+  /** A statement for each index; one that is there is left as it is. */
+  get indexes(): readonly string[] {
+    return this.view.indexes.map((fields) => this.index(fields));
   }
 
   row<Doc>(view: ViewSpec<Doc>, stored: Stored<Doc>): readonly SqlValue[] {
@@ -87,7 +92,7 @@ export class ViewTable {
   /** With `id` at the end, a query in the order of the index needs no sort for its tie-breaker. */
   private index(fields: readonly string[]): string {
     const columns = [...new Set([...fields, 'id'])].map(columnOf);
-    return `CREATE INDEX ix_${this.name}_${fields.join('_')} ON ${this.name} (${columns.join(', ')})`;
+    return `CREATE INDEX IF NOT EXISTS ix_${this.name}_${fields.join('_')} ON ${this.name} (${columns.join(', ')})`;
   }
 }
 
