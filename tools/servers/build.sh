@@ -22,30 +22,33 @@ mend() {
 mend internal/backends/sqlite/metadata/metadata.go "s/->'\$\._id'/->\\\\\"_id\\\\\"/"
 # It keeps a connection to SQLite for every updated document until the command ends, and waits for ever after 100.
 mend internal/handler/msg_update.go '/common.UpdateDocument(/a closer.Close()'
-# Of documents by their ids it reads the whole table.
-mend internal/backends/sqlite/collection.go '/MarshalSingleValue(v)))}/a\
-		case *types.Document:\
-			whereClause, args = whereIDIn(v.(*types.Document))'
-cat >> "$source/internal/backends/sqlite/collection.go" <<'GO'
-
-func whereIDIn(condition *types.Document) (string, []any) {
-	value, _ := condition.Get("$in")
-	ids, ok := value.(*types.Array)
-	if !ok || ids.Len() == 0 || ids.Len() > 10000 {
-		return "", nil
+# It reads and writes the documents of one update command each by itself.
+mend internal/handler/msg_update.go 's/) updateDocument(ctx/) updateOneByOne(ctx/'
+mend internal/handler/msg_update.go 's/db\.Collection(params\.Collection)/collectionFor(ctx, db, params.Collection)/'
+# Of documents by their ids, or by a range of ids, it reads the whole table, and sorts it.
+mend internal/backends/sqlite/collection.go '/MarshalSingleValue(v)))}/{n;n;a\
+	if whereClause == "" \&\& params.Sort.Len() == 0 {\
+		whereClause, args = whereID(params.Filter)\
 	}
-	args := make([]any, ids.Len())
-	for i := range args {
-		id, ok := must.NotFail(ids.Get(i)).(string)
-		if !ok {
-			return "", nil
+}'
+mend internal/handler/msg_find.go 's/iter, err := common\.SortIterator(iter, closer, params\.Sort)/sort := params.Sort\
+	if backends.SortedByIDRange(params.Filter, sort) {\
+		sort = nil\
+	}\
+	iter, err := common.SortIterator(iter, closer, sort)/'
+mend internal/backends/sqlite/metadata/registry.go '/created = append(created, index.Name)/a\
+		if index.Name == backends.DefaultIndexName {\
+			if _, err := db.ExecContext(ctx, createIDTextIndex(c.TableName)); err != nil {\
+				return lazyerrors.Error(err)\
+			}\
+		}'
+# It keeps indexes up to date that it never uses: now they hold nothing, unless they are unique.
+mend internal/backends/sqlite/metadata/registry.go '/strings.Join(columns, ", "),/{n;a\
+		if !index.Unique {\
+			q += " WHERE 0"\
 		}
-		args[i] = string(must.NotFail(sjson.MarshalSingleValue(id)))
-	}
-	places := strings.TrimSuffix(strings.Repeat("?, ", len(args)), ", ")
-	return fmt.Sprintf(` WHERE %s IN (%s)`, metadata.IDColumn, places), args
-}
-GO
+}'
+cp -R _mends/. "$source"
 
 cp go.mod "$out/go.mod"
 cp go.sum "$out/go.sum"
