@@ -114,6 +114,8 @@ const TABLE: Readonly<Record<string, Rule>> = {
     send: () => ({ body: request({ selection: { emails: [emailRef(2)] } }) }),
   },
   'get /v1/remediations': { roles: READERS, status: 200 },
+  'get /v1/remediations/live': { roles: READERS, status: 200 },
+  'get /v1/remediations/{approvalId}/live': { roles: READERS, status: 200, send: byId('/live') },
   'get /v1/remediations/{approvalId}': { roles: READERS, status: 200, send: byId('') },
   'get /v1/remediations/{approvalId}/log': { roles: READERS, status: 200, send: byId('/log') },
   'get /v1/remediations/{approvalId}/export': { roles: READERS, status: 200, send: byId('/export') },
@@ -299,6 +301,7 @@ describe('random requests made from the document', () => {
       internetMessageId: ['<3@fabrikam.example>'],
       recipientEmailAddress: [LEE],
       mailbox: [LEE, 'kim@fabrikam.example'],
+      after: ['0', '12', '99999999999999999999'],
       startTime: ['2026-01-01', '2026-03-02T08:15:00Z'],
       endTime: ['2026-04-01', '2027-03-02T08:15:00Z'],
     };

@@ -1,4 +1,4 @@
-import { ActionCenter, ActiveRemediationsOfView, CopyStatesOfView } from '#libs/action-center';
+import { ActionCenter, ActiveRemediationsOfView, CopyStatesOfView, LiveFeed } from '#libs/action-center';
 import { EventStore } from '#libs/event-store';
 import { Clock } from '#libs/kernel';
 import { ImportEmailsHandler, MailCatalog } from '#libs/mail-catalog';
@@ -20,6 +20,8 @@ import { Module, type DynamicModule } from '@nestjs/common';
 import { APP_FILTER, APP_GUARD, APP_PIPE } from '@nestjs/core';
 import { CqrsModule } from '@nestjs/cqrs';
 import { EmailsController } from './emails/emails.controller.js';
+import { LiveController } from './live/live.controller.js';
+import { LiveStreams } from './live/live-streams.js';
 import { RemediationsController } from './remediations/remediations.controller.js';
 import { Runtime } from './runtime.js';
 import { SandboxController } from './sandbox/sandbox.controller.js';
@@ -39,7 +41,9 @@ export class AppModule {
       controllers: [
         HealthController,
         MetricsController,
-        ...(runtime.roles.has('api') ? [EmailsController, RemediationsController, SandboxController] : []),
+        ...(runtime.roles.has('api')
+          ? [EmailsController, LiveController, RemediationsController, SandboxController]
+          : []),
       ],
       providers: [
         { provide: Runtime, useValue: runtime },
@@ -52,6 +56,8 @@ export class AppModule {
         { provide: SelectionSource, useValue: catalog },
         { provide: CopyStates, useValue: new CopyStatesOfView(runtime.events, runtime.readStore) },
         { provide: ActiveRemediations, useValue: new ActiveRemediationsOfView(runtime.readStore) },
+        { provide: LiveFeed, useValue: runtime.live },
+        { provide: LiveStreams, useValue: new LiveStreams(limits.liveStreams) },
         { provide: ActionCenter, useValue: new ActionCenter(runtime.readStore) },
         {
           provide: RemediationLimits,

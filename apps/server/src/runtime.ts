@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { actionLogView, copiesView, historyView } from '#libs/action-center';
+import { ActionCenter, LiveFeed, actionLogView, copiesView, historyView } from '#libs/action-center';
 import type { EventStore } from '#libs/event-store';
 import { Executor, type ExecutorOptions } from '#libs/executor';
 import { isClawbackError, SystemClock, type Clock, type Position } from '#libs/kernel';
@@ -53,6 +53,8 @@ export class Runtime {
   readonly roles: ReadonlySet<ProcessRole>;
   readonly spoolDirectory: string;
   readonly importLimitBytes: number;
+  /** Begun again from the log whenever somebody listens. */
+  readonly live: LiveFeed;
   private readonly projector: Projector | undefined;
   private readonly delivery: SandboxDelivery | undefined;
   private readonly executor: Executor | undefined;
@@ -92,6 +94,13 @@ export class Runtime {
     const onError = (error: unknown, what: string): void => {
       logger.error(what, { err: error });
     };
+    const actionCenter = new ActionCenter(readStore);
+    this.live = new LiveFeed({
+      events,
+      shownUpTo: () => actionCenter.shownUpTo(),
+      counts: (approvalIds) => actionCenter.counts(approvalIds),
+      onError,
+    });
     if (this.roles.has('projections')) {
       this.projector = new Projector({
         events,
@@ -143,6 +152,7 @@ export class Runtime {
 
   /** Ends in the order of the flow, so that nothing is started that could not be recorded. */
   async stop(): Promise<void> {
+    await this.live.close();
     await this.executor?.stop();
     await this.delivery?.stop();
     await this.projector?.stop();

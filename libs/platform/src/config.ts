@@ -168,6 +168,11 @@ const groups = {
       'Emails in all active remediations of one tenant.',
       whole(1, 1_000_000_000).default(1_000_000),
     ),
+    liveStreams: setting(
+      'CLAWBACK_LIMIT_LIVE_STREAMS',
+      'Event streams that one tenant holds open at one process.',
+      whole(1, 100_000).default(100),
+    ),
   },
   executor: {
     copyDeadlineMs: setting(
