@@ -4,6 +4,7 @@ import { actionLogView, copiesView, historyView } from '#libs/action-center';
 import type { DomainEvent, EventCodecs, Metadata, RecordedEvent } from '#libs/event-store';
 import { catalogCodecs, emailsView } from '#libs/mail-catalog';
 import { batchCodecs, remediationCodecs } from '#libs/remediation';
+import { deliveriesView, deliveryCodecs, webhookCodecs, webhooksView } from '#libs/webhooks';
 
 /**
  * Every shape that an event was ever stored in, one file each: `<EventType>.v<version>.json`. Logs are for ever, so
@@ -11,8 +12,14 @@ import { batchCodecs, remediationCodecs } from '#libs/remediation';
  * code (a new version and an upcaster), never the file.
  */
 const FOLDER = new URL('golden/', import.meta.url);
-const FAMILIES: readonly EventCodecs<DomainEvent>[] = [remediationCodecs, batchCodecs, catalogCodecs];
-const VIEWS = [historyView, actionLogView, copiesView, emailsView];
+const FAMILIES: readonly EventCodecs<DomainEvent>[] = [
+  remediationCodecs,
+  batchCodecs,
+  catalogCodecs,
+  webhookCodecs,
+  deliveryCodecs,
+];
+const VIEWS = [historyView, actionLogView, copiesView, emailsView, webhooksView, deliveriesView];
 
 interface Golden {
   readonly file: string;

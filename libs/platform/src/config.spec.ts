@@ -50,6 +50,13 @@ describe('loadConfig', () => {
         claimMs: 15_000,
         mailboxConcurrency: 4,
       },
+      webhooks: {
+        perTenant: 20,
+        timeoutMs: 10_000,
+        retryMs: 2000,
+        longestRetryMs: 900_000,
+        giveUpMs: 86_400_000,
+      },
       log: { level: 'info' },
     });
   });
@@ -174,7 +181,7 @@ describe('isLoopback', () => {
 describe('configHelp', () => {
   it('has a line for every variable, with its default', () => {
     const lines = configHelp().split('\n');
-    expect(lines).toHaveLength(27);
+    expect(lines).toHaveLength(34);
     expect(lines.every((line) => /^(CLAWBACK_[A-Z_]+|ROLES) {2,}\S+ {2,}\S.*\.$/.test(line))).toBe(true);
     expect(lines.find((line) => line.startsWith('CLAWBACK_PORT '))).toContain(' 8080 ');
     expect(lines.find((line) => line.startsWith('CLAWBACK_ISSUER '))).toContain(' (none) ');
