@@ -16,6 +16,14 @@ import {
   SubmitRemediationHandler,
   UndoRemediationHandler,
 } from '#libs/remediation';
+import {
+  HttpSender,
+  OnWebhookHandler,
+  Targets,
+  WebhookKeys,
+  WebhookQueries,
+  WebhookSender,
+} from '#libs/webhooks';
 import { Module, type DynamicModule } from '@nestjs/common';
 import { APP_FILTER, APP_GUARD, APP_PIPE } from '@nestjs/core';
 import { CqrsModule } from '@nestjs/cqrs';
@@ -28,12 +36,15 @@ import { SandboxController } from './sandbox/sandbox.controller.js';
 import { HealthController } from './system/health.controller.js';
 import { MetricsController } from './system/metrics.controller.js';
 import { Metrics } from './system/metrics.js';
+import { targetsOf } from './webhooks/dispatch.js';
+import { WebhookLimits, WebhooksController } from './webhooks/webhooks.controller.js';
 
 /** The HTTP side: routes, the command handlers behind them, and which adapter stands for which port. */
 @Module({})
 export class AppModule {
   static of(runtime: Runtime, metrics: Metrics, config: Config, verifier: TokenVerifier): DynamicModule {
-    const { limits } = config;
+    const { limits, webhooks } = config;
+    const targets = targetsOf(config);
     const catalog = new MailCatalog(runtime.events, runtime.readStore);
     return {
       module: AppModule,
@@ -42,7 +53,7 @@ export class AppModule {
         HealthController,
         MetricsController,
         ...(runtime.roles.has('api')
-          ? [EmailsController, LiveController, RemediationsController, SandboxController]
+          ? [EmailsController, LiveController, RemediationsController, SandboxController, WebhooksController]
           : []),
       ],
       providers: [
@@ -58,6 +69,11 @@ export class AppModule {
         { provide: ActiveRemediations, useValue: new ActiveRemediationsOfView(runtime.readStore) },
         { provide: LiveFeed, useValue: runtime.live },
         { provide: LiveStreams, useValue: new LiveStreams(limits.liveStreams) },
+        { provide: WebhookKeys, useValue: runtime.webhookKeys },
+        { provide: WebhookQueries, useValue: new WebhookQueries(runtime.readStore) },
+        { provide: Targets, useValue: targets },
+        { provide: WebhookSender, useValue: new HttpSender(targets, webhooks.timeoutMs) },
+        { provide: WebhookLimits, useValue: new WebhookLimits(webhooks.perTenant) },
         { provide: ActionCenter, useValue: new ActionCenter(runtime.readStore) },
         {
           provide: RemediationLimits,
@@ -79,6 +95,7 @@ export class AppModule {
         ApproveRemediationHandler,
         RejectRemediationHandler,
         UndoRemediationHandler,
+        OnWebhookHandler,
       ],
     };
   }

@@ -8,6 +8,7 @@ import { SandboxTenant } from '#libs/mailbox/sandbox';
 import {
   lockDataDirectory,
   rolesOf,
+  webhookKey,
   type Config,
   type DataLock,
   type JsonLogger,
@@ -21,7 +22,9 @@ import {
   type ViewSpec,
   type ViewState,
 } from '#libs/read-store';
+import { HttpSender, WebhookDispatcher, WebhookKeys, deliveriesView, webhooksView } from '#libs/webhooks';
 import { openStores, type Stores } from './stores.js';
+import { messagesOf, retriesOf, targetsOf } from './webhooks/dispatch.js';
 
 /**
  * All views, by name, in the order in which each event reaches them. The history is last: who reads there that a
@@ -31,6 +34,8 @@ export const VIEWS = {
   actionLog: actionLogView,
   copies: copiesView,
   emails: emailsView,
+  webhooks: webhooksView,
+  webhookDeliveries: deliveriesView,
   history: historyView,
 } as const;
 export type ViewName = keyof typeof VIEWS;
@@ -58,6 +63,7 @@ export class Runtime {
   private readonly projector: Projector | undefined;
   private readonly delivery: SandboxDelivery | undefined;
   private readonly executor: Executor | undefined;
+  private readonly dispatcher: WebhookDispatcher | undefined;
 
   /** @throws {ClawbackError} `dataDirectoryInUse` when another process has the directory. */
   static async open(config: Config, logger: JsonLogger): Promise<Runtime> {
@@ -65,6 +71,7 @@ export class Runtime {
     const lock = embedded ? lockDataDirectory(config.data.directory) : undefined;
     let stores: Stores | undefined;
     try {
+      const webhookKeys = new WebhookKeys(await webhookKey(config));
       stores = await openStores(config);
       return new Runtime(
         config,
@@ -72,6 +79,7 @@ export class Runtime {
         stores,
         new SandboxTenant(join(config.data.directory, 'sandbox.db')),
         lock,
+        webhookKeys,
       );
     } catch (error) {
       await stores?.close();
@@ -86,6 +94,7 @@ export class Runtime {
     private readonly stores: Stores,
     readonly sandbox: SandboxTenant,
     private readonly lock: DataLock | undefined,
+    readonly webhookKeys: WebhookKeys,
   ) {
     this.roles = rolesOf(config);
     this.spoolDirectory = join(config.data.directory, 'spool');
@@ -110,6 +119,17 @@ export class Runtime {
           if (view.state === 'failed')
             logger.error('a view has stopped', { view: view.view, err: view.error });
         },
+      });
+      this.dispatcher = new WebhookDispatcher({
+        events,
+        views: viewStore,
+        messages: messagesOf(this.live),
+        sender: new HttpSender(targetsOf(config), config.webhooks.timeoutMs),
+        keys: webhookKeys,
+        clock: this.clock,
+        retries: retriesOf(config),
+        random: Math.random,
+        onError,
       });
     }
     if (this.roles.has('executor')) {
@@ -146,12 +166,14 @@ export class Runtime {
     await readStore.prepare(executorProgress);
     for (const view of Object.values<ViewSpec<never>>(VIEWS)) await readStore.prepare(view);
     await this.projector?.start();
+    this.dispatcher?.start();
     this.delivery?.start();
     await this.executor?.start();
   }
 
   /** Ends in the order of the flow, so that nothing is started that could not be recorded. */
   async stop(): Promise<void> {
+    await this.dispatcher?.stop();
     await this.live.close();
     await this.executor?.stop();
     await this.delivery?.stop();
