@@ -66,6 +66,12 @@ module.exports = {
       ['kernel', 'event-store', 'read-store'],
       'Building views anew knows no view in particular.',
     ),
+    only(
+      'webhooks',
+      'libs/webhooks/',
+      ['kernel', 'event-store', 'read-store'],
+      'Webhooks are told what to send; they know no remediation.',
+    ),
     only('platform', 'libs/platform/', ['kernel'], 'Edges of a process know no domain.'),
     {
       name: 'adapters-in-the-composition-root',

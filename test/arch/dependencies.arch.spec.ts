@@ -39,6 +39,7 @@ const OFFENCES: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   executor: { 'libs/executor/src/bad.ts': "import '../../read-store/src/index.js';" },
   'action-center': { 'libs/action-center/src/bad.ts': "import '../../mailbox/src/index.js';" },
   rebuild: { 'libs/rebuild/src/bad.ts': "import '../../remediation/src/index.js';" },
+  webhooks: { 'libs/webhooks/src/bad.ts': "import '../../action-center/src/index.js';" },
   platform: { 'libs/platform/src/bad.ts': "import '../../remediation/src/index.js';" },
   'adapters-in-the-composition-root': {
     'libs/read-store/src/bad.ts': "import '../../event-store/src/sqlite/index.js';",
@@ -61,7 +62,7 @@ const OFFENCES: Readonly<Record<string, Readonly<Record<string, string>>>> = {
 
 const LIBS = [
   ...['kernel', 'sqlite', 'event-store', 'read-store', 'mailbox', 'remediation'],
-  ...['mail-catalog', 'executor', 'action-center', 'platform'],
+  ...['mail-catalog', 'executor', 'action-center', 'webhooks', 'platform'],
 ];
 
 describe('the direction of dependencies', () => {

@@ -5,6 +5,7 @@ import type { DomainEvent, EventCodecs, Metadata, RecordedEvent } from '#libs/ev
 import { catalogCodecs, emailsView } from '#libs/mail-catalog';
 import { viewBuildsCodecs } from '#libs/rebuild';
 import { batchCodecs, remediationCodecs } from '#libs/remediation';
+import { deliveriesView, deliveryCodecs, webhookCodecs, webhooksView } from '#libs/webhooks';
 
 /**
  * Every shape that an event was ever stored in, one file each: `<EventType>.v<version>.json`. Logs are for ever, so
@@ -17,8 +18,10 @@ const FAMILIES: readonly EventCodecs<DomainEvent>[] = [
   batchCodecs,
   catalogCodecs,
   viewBuildsCodecs,
+  webhookCodecs,
+  deliveryCodecs,
 ];
-const VIEWS = [historyView, actionLogView, copiesView, emailsView];
+const VIEWS = [historyView, actionLogView, copiesView, emailsView, webhooksView, deliveriesView];
 
 interface Golden {
   readonly file: string;

@@ -4,6 +4,7 @@ import {
   OUTCOMES,
   ROLES,
   TestServer,
+  bodyOf,
   emailRef,
   emailRow,
   expectProblem,
@@ -19,6 +20,8 @@ import {
   type TestTenant,
 } from '../support/server.js';
 import { rebuild } from '../support/rebuild.js';
+
+import type { WebhookBody } from '../../apps/server/src/webhooks/webhooks.dto.js';
 
 type Method = 'get' | 'put' | 'post' | 'delete' | 'patch';
 
@@ -69,6 +72,8 @@ interface Things {
   readonly tenant: TestTenant;
   readonly done: EntryBody;
   readonly proposal: SubmittedBody;
+  /** Paused: whoever looks for 'nothing changed' must not find its attempts. */
+  readonly webhook: WebhookBody;
 }
 
 interface Rule {
@@ -91,6 +96,12 @@ const decided =
   ({ proposal }: Things) => ({
     path: `/v1/remediations/${proposal.approvalId}/${step}`,
     body: body(proposal),
+  });
+const ofWebhook =
+  (step: string, body?: object) =>
+  ({ webhook }: Things) => ({
+    path: `/v1/webhooks/${webhook.webhookId}${step}`,
+    ...(body === undefined ? {} : { body }),
   });
 const aFault = () => ({ path: `/v1/sandbox/faults/${LEE}` });
 
@@ -117,6 +128,8 @@ const TABLE: Readonly<Record<string, Rule>> = {
     send: () => ({ body: request({ selection: { emails: [emailRef(2)] } }) }),
   },
   'get /v1/remediations': { roles: READERS, status: 200 },
+  'get /v1/remediations/live': { roles: READERS, status: 200 },
+  'get /v1/remediations/{approvalId}/live': { roles: READERS, status: 200, send: byId('/live') },
   'get /v1/remediations/{approvalId}': { roles: READERS, status: 200, send: byId('') },
   'get /v1/remediations/{approvalId}/log': { roles: READERS, status: 200, send: byId('/log') },
   'get /v1/remediations/{approvalId}/export': { roles: READERS, status: 200, send: byId('/export') },
@@ -161,6 +174,25 @@ const TABLE: Readonly<Record<string, Rule>> = {
     once: true,
     send: () => ({ path: '/v1/views/history/discard' }),
   },
+  'post /v1/webhooks': {
+    roles: [],
+    status: 201,
+    send: () => ({ body: { url: 'https://hooks.example/clawback' } }),
+  },
+  'get /v1/webhooks': { roles: [], status: 200 },
+  'get /v1/webhooks/{webhookId}': { roles: [], status: 200, send: ofWebhook('') },
+  'patch /v1/webhooks/{webhookId}': { roles: [], status: 200, send: ofWebhook('', { description: 'x' }) },
+  'delete /v1/webhooks/{webhookId}': { roles: [], status: 204, once: true, send: ofWebhook('') },
+  'post /v1/webhooks/{webhookId}/pause': { roles: [], status: 200, send: ofWebhook('/pause') },
+  'post /v1/webhooks/{webhookId}/resume': { roles: [], status: 200, send: ofWebhook('/resume') },
+  'post /v1/webhooks/{webhookId}/secret': { roles: [], status: 200, send: ofWebhook('/secret') },
+  'post /v1/webhooks/{webhookId}/replay': {
+    roles: [],
+    status: 202,
+    send: ofWebhook('/replay', { fromPosition: '1' }),
+  },
+  'post /v1/webhooks/{webhookId}/ping': { roles: [], status: 200, send: ofWebhook('/ping') },
+  'get /v1/webhooks/{webhookId}/deliveries': { roles: [], status: 200, send: ofWebhook('/deliveries') },
   'get /v1/sandbox/faults': { roles: [], status: 200 },
   'put /v1/sandbox/faults/{mailbox}': {
     roles: [],
@@ -233,7 +265,11 @@ async function prepare(): Promise<Things> {
   await tenant.import([emailRow(), emailRow({ message: 2 })]);
   const done = await tenant.run(request({ selection: { emails: [emailRef(1)] } }));
   const proposal = await tenant.submit(request(), 'proposer');
-  return { tenant, done, proposal };
+  const admin = tenant.as('admin');
+  const registered = bodyOf(await admin.post('/v1/webhooks', { url: 'https://hooks.example/' }), 201);
+  const { webhookId } = registered as WebhookBody;
+  const webhook = bodyOf(await admin.post(`/v1/webhooks/${webhookId}/pause`), 200) as WebhookBody;
+  return { tenant, done, proposal, webhook };
 }
 
 describe.each(Object.entries(TABLE))('%s', (route, { roles, status, send, once }) => {
@@ -320,6 +356,8 @@ describe('random requests made from the document', () => {
       internetMessageId: ['<3@fabrikam.example>'],
       recipientEmailAddress: [LEE],
       mailbox: [LEE, 'kim@fabrikam.example'],
+      url: ['https://hooks.example/', 'http://127.0.0.1:9/'],
+      after: ['0', '12', '99999999999999999999'],
       startTime: ['2026-01-01', '2026-03-02T08:15:00Z'],
       endTime: ['2026-04-01', '2027-03-02T08:15:00Z'],
     };

@@ -14,7 +14,7 @@ import { startMongo, type MongoUnderTest } from './mongodb.js';
 import { Api, bodyOf, type Answer, type EntryBody, type RequestParts } from './server.js';
 
 /** One process of the deployment: its role, and a number where there are several. */
-export type Place = 'api' | 'projections' | `executor ${number}`;
+export type Place = 'api' | 'projections' | `projections ${number}` | `executor ${number}`;
 
 const roleOf = (place: Place): ProcessRole => place.split(' ')[0] as ProcessRole;
 

@@ -13,6 +13,7 @@ import { Folders } from '#libs/mailbox';
 import { SandboxTenant, type Fault } from '#libs/mailbox/sandbox';
 import { ROLES, createLogger, loadConfig, type ConfigOverrides, type Role } from '#libs/platform';
 import { OUTCOMES, type EmailRef, type Outcome } from '#libs/remediation';
+import { EventStream } from './event-stream.js';
 import type {
   EmailBody,
   EmailDetailBody,
@@ -110,7 +111,7 @@ export class Api {
       ...(body === undefined ? {} : { body: asIs ? body : JSON.stringify(body) }),
       signal: AbortSignal.timeout(this.answerWithinMs),
     });
-    const text = await response.text();
+    const text = await textOf(response);
     const json = /^application\/(problem\+)?json/.test(response.headers.get('content-type') ?? '');
     return {
       status: response.status,
@@ -133,6 +134,14 @@ export class Api {
     for (const [key, value] of Object.entries(query)) search.set(key, String(value));
     return `${this.url()}${path}${search.size === 0 ? '' : `?${search.toString()}`}`;
   }
+}
+
+/** The whole body; of an event stream, which may never end, the first block. */
+async function textOf(response: Response): Promise<string> {
+  if (response.headers.get('content-type')?.startsWith('text/event-stream') !== true) return response.text();
+  const stream = await new EventStream(response).opened();
+  await stream.close();
+  return '';
 }
 
 /** The body of an answer that has this status. @throws with the answer when it has another one. */

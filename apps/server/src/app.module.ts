@@ -1,4 +1,4 @@
-import { ActionCenter, ActiveRemediationsOfView, CopyStatesOfView } from '#libs/action-center';
+import { ActionCenter, ActiveRemediationsOfView, CopyStatesOfView, LiveFeed } from '#libs/action-center';
 import { EventStore } from '#libs/event-store';
 import { Clock } from '#libs/kernel';
 import { ImportEmailsHandler, MailCatalog } from '#libs/mail-catalog';
@@ -17,10 +17,20 @@ import {
   SubmitRemediationHandler,
   UndoRemediationHandler,
 } from '#libs/remediation';
+import {
+  HttpSender,
+  OnWebhookHandler,
+  Targets,
+  WebhookKeys,
+  WebhookQueries,
+  WebhookSender,
+} from '#libs/webhooks';
 import { Module, type DynamicModule } from '@nestjs/common';
 import { APP_FILTER, APP_GUARD, APP_PIPE } from '@nestjs/core';
 import { CqrsModule } from '@nestjs/cqrs';
 import { EmailsController } from './emails/emails.controller.js';
+import { LiveController } from './live/live.controller.js';
+import { LiveStreams } from './live/live-streams.js';
 import { RemediationsController } from './remediations/remediations.controller.js';
 import { Runtime, VIEWS } from './runtime.js';
 import { SandboxController } from './sandbox/sandbox.controller.js';
@@ -28,12 +38,15 @@ import { HealthController } from './system/health.controller.js';
 import { MetricsController } from './system/metrics.controller.js';
 import { Metrics } from './system/metrics.js';
 import { ViewsController } from './views/views.controller.js';
+import { targetsOf } from './webhooks/dispatch.js';
+import { WebhookLimits, WebhooksController } from './webhooks/webhooks.controller.js';
 
 /** The HTTP side: routes, the command handlers behind them, and which adapter stands for which port. */
 @Module({})
 export class AppModule {
   static of(runtime: Runtime, metrics: Metrics, config: Config, verifier: TokenVerifier): DynamicModule {
-    const { limits } = config;
+    const { limits, webhooks } = config;
+    const targets = targetsOf(config);
     const catalog = new MailCatalog(runtime.events, runtime.readStore);
     return {
       module: AppModule,
@@ -42,7 +55,14 @@ export class AppModule {
         HealthController,
         MetricsController,
         ...(runtime.roles.has('api')
-          ? [EmailsController, RemediationsController, SandboxController, ViewsController]
+          ? [
+              EmailsController,
+              LiveController,
+              RemediationsController,
+              SandboxController,
+              ViewsController,
+              WebhooksController,
+            ]
           : []),
       ],
       providers: [
@@ -56,6 +76,13 @@ export class AppModule {
         { provide: SelectionSource, useValue: catalog },
         { provide: CopyStates, useValue: new CopyStatesOfView(runtime.events, runtime.readStore) },
         { provide: ActiveRemediations, useValue: new ActiveRemediationsOfView(runtime.readStore) },
+        { provide: LiveFeed, useValue: runtime.live },
+        { provide: LiveStreams, useValue: new LiveStreams(limits.liveStreams) },
+        { provide: WebhookKeys, useValue: runtime.webhookKeys },
+        { provide: WebhookQueries, useValue: new WebhookQueries(runtime.readStore) },
+        { provide: Targets, useValue: targets },
+        { provide: WebhookSender, useValue: new HttpSender(targets, webhooks.timeoutMs) },
+        { provide: WebhookLimits, useValue: new WebhookLimits(webhooks.perTenant) },
         { provide: ActionCenter, useValue: new ActionCenter(runtime.readStore) },
         {
           provide: RemediationLimits,
@@ -79,6 +106,7 @@ export class AppModule {
         RejectRemediationHandler,
         UndoRemediationHandler,
         ChangeViewBuildsHandler,
+        OnWebhookHandler,
       ],
     };
   }

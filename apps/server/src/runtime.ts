@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { actionLogView, copiesView, historyView } from '#libs/action-center';
+import { ActionCenter, LiveFeed, actionLogView, copiesView, historyView } from '#libs/action-center';
 import { isMalformedEvent, NamedSubscriber, type EventStore } from '#libs/event-store';
 import { Executor, type ExecutorOptions, type ExecutorState, type Facts } from '#libs/executor';
 import { isClawbackError, SystemClock, type Clock, type Position } from '#libs/kernel';
@@ -9,6 +9,7 @@ import {
   errorClass,
   lockDataDirectory,
   rolesOf,
+  webhookKey,
   type Config,
   type DataLock,
   type JsonLogger,
@@ -22,9 +23,11 @@ import {
   type ViewState,
 } from '#libs/read-store';
 import { ViewKeeper } from '#libs/rebuild';
-import { openStores, type Stores } from './stores.js';
 import { Connections } from './system/connections.js';
 import { firstAfter } from './system/lag.js';
+import { HttpSender, WebhookDispatcher, WebhookKeys, deliveriesView, webhooksView } from '#libs/webhooks';
+import { openStores, type Stores } from './stores.js';
+import { messagesOf, retriesOf, targetsOf } from './webhooks/dispatch.js';
 
 /**
  * All views, by name, in the order in which each event reaches them. The history is last: who reads there that a
@@ -34,6 +37,8 @@ export const VIEWS = {
   actionLog: actionLogView,
   copies: copiesView,
   emails: emailsView,
+  webhooks: webhooksView,
+  webhookDeliveries: deliveriesView,
   history: historyView,
 } as const;
 export type ViewName = keyof typeof VIEWS;
@@ -64,6 +69,9 @@ export class Runtime {
   private readonly executor: Executor | undefined;
   /** Faults that the executor has met since the start, by their class. */
   readonly executorErrors = new Map<string, number>();
+  /** Begun again from the log whenever somebody listens. */
+  readonly live: LiveFeed;
+  private readonly dispatcher: WebhookDispatcher | undefined;
 
   /** @throws {ClawbackError} `dataDirectoryInUse` when another process has the directory. */
   static async open(config: Config, logger: JsonLogger): Promise<Runtime> {
@@ -72,6 +80,7 @@ export class Runtime {
     const connections = new Connections(logger);
     let stores: Stores | undefined;
     try {
+      const webhookKeys = new WebhookKeys(await webhookKey(config));
       stores = await openStores(config, connections);
       return new Runtime(
         config,
@@ -80,6 +89,7 @@ export class Runtime {
         connections,
         new SandboxTenant(join(config.data.directory, 'sandbox.db')),
         lock,
+        webhookKeys,
       );
     } catch (error) {
       await stores?.close();
@@ -95,6 +105,7 @@ export class Runtime {
     readonly connections: Connections,
     readonly sandbox: SandboxTenant,
     private readonly lock: DataLock | undefined,
+    readonly webhookKeys: WebhookKeys,
   ) {
     this.roles = rolesOf(config);
     this.spoolDirectory = join(config.data.directory, 'spool');
@@ -104,6 +115,13 @@ export class Runtime {
       logger.error(what, { ...correlationIn(error), ...facts, err: error });
     };
     const as = (name: string): EventStore => new NamedSubscriber(events, name);
+    const actionCenter = new ActionCenter(readStore);
+    this.live = new LiveFeed({
+      events: as('live'),
+      shownUpTo: () => actionCenter.shownUpTo(),
+      counts: (approvalIds) => actionCenter.counts(approvalIds),
+      onError,
+    });
     if (this.roles.has('projections')) {
       this.keeper = new ViewKeeper({
         events: as('projector'),
@@ -117,6 +135,17 @@ export class Runtime {
         onState: (view) => {
           if (view.state === 'failed') void this.logStopped(view, logger);
         },
+      });
+      this.dispatcher = new WebhookDispatcher({
+        events: as('webhooks'),
+        views: viewStore,
+        messages: messagesOf(this.live),
+        sender: new HttpSender(targetsOf(config), config.webhooks.timeoutMs),
+        keys: webhookKeys,
+        clock: this.clock,
+        retries: retriesOf(config),
+        random: Math.random,
+        onError,
       });
     }
     if (this.roles.has('executor')) {
@@ -157,12 +186,15 @@ export class Runtime {
     await readStore.prepare(executorProgress);
     for (const view of Object.values<ViewSpec<never>>(VIEWS)) await readStore.prepare(view);
     await this.keeper?.start();
+    this.dispatcher?.start();
     this.delivery?.start();
     await this.executor?.start();
   }
 
   /** Ends in the order of the flow, so that nothing is started that could not be recorded. */
   async stop(): Promise<void> {
+    await this.dispatcher?.stop();
+    await this.live.close();
     await this.executor?.stop();
     await this.delivery?.stop();
     await this.keeper?.stop();

@@ -1,4 +1,5 @@
 import { type EventStore } from '#libs/event-store';
+import { type Position } from '#libs/kernel';
 import { copiesOf, type EmailDoc } from '#libs/mail-catalog';
 import { type ReadStore, untilFresh, type Condition, type Page, type Scalar } from '#libs/read-store';
 import {
@@ -13,6 +14,7 @@ import {
 } from '#libs/remediation';
 import { actionLogView, tallyField, type ActionLogDoc, type LogItem } from './action-log.view.js';
 import { copiesView, copyDocId, type CopyDoc } from './copies.view.js';
+import { countsOf, type Counts } from './counts.js';
 import { historyView, type HistoryDoc } from './history.view.js';
 
 /** Filters of the history; all hold together. */
@@ -93,6 +95,17 @@ export class ActionCenter {
   async entry(tenant: string, approvalId: string): Promise<HistoryDoc | undefined> {
     const [found] = await this.store.getMany(historyView, [approvalId]);
     return found?.doc.tenant === tenant ? found.doc : undefined;
+  }
+
+  /** How far the history shows the log. */
+  shownUpTo(): Promise<Position> {
+    return this.store.checkpoint(historyView);
+  }
+
+  /** What the history shows of these remediations, whoever they belong to. */
+  async counts(approvalIds: readonly string[]): Promise<ReadonlyMap<string, Counts>> {
+    const found = await this.store.getMany(historyView, [...new Set(approvalIds)]);
+    return new Map(found.map(({ id, doc }) => [id, countsOf(doc.tally)]));
   }
 
   /** A page of the log in the order of the plan. `after` is the `next` of the page before. */

@@ -8,6 +8,7 @@ export type ErrorKind =
   | 'tooLarge' // a size limit: 413
   | 'unsupported' // a media type or encoding: 415
   | 'limit' // a business limit of the product: 422
+  | 'tooMany' // too much of it at once, soon it may go: 429
   | 'unavailable'; // a store or mailbox cannot answer now; nothing is known to have changed: 503
 
 /** One field of the input that is wrong. `field` is a path such as `selection.emails[3].networkMessageId`. */

@@ -34,7 +34,14 @@ describe('loadConfig', () => {
       stores: { mongoDatabase: 'clawback' },
       data: { directory: '.clawback' },
       auth: { audience: 'clawback' },
-      limits: { byHand: 100, byQuery: 200_000, exclusions: 100, active: 50, activeEmails: 1_000_000 },
+      limits: {
+        byHand: 100,
+        byQuery: 200_000,
+        exclusions: 100,
+        active: 50,
+        activeEmails: 1_000_000,
+        liveStreams: 100,
+      },
       executor: {
         copyDeadlineMs: 60_000,
         maxAttempts: 3,
@@ -42,6 +49,13 @@ describe('loadConfig', () => {
         batchesAhead: 16,
         claimMs: 15_000,
         mailboxConcurrency: 4,
+      },
+      webhooks: {
+        perTenant: 20,
+        timeoutMs: 10_000,
+        retryMs: 2000,
+        longestRetryMs: 900_000,
+        giveUpMs: 86_400_000,
       },
       log: { level: 'info' },
     });
@@ -167,7 +181,7 @@ describe('isLoopback', () => {
 describe('configHelp', () => {
   it('has a line for every variable, with its default', () => {
     const lines = configHelp().split('\n');
-    expect(lines).toHaveLength(26);
+    expect(lines).toHaveLength(34);
     expect(lines.every((line) => /^(CLAWBACK_[A-Z_]+|ROLES) {2,}\S+ {2,}\S.*\.$/.test(line))).toBe(true);
     expect(lines.find((line) => line.startsWith('CLAWBACK_PORT '))).toContain(' 8080 ');
     expect(lines.find((line) => line.startsWith('CLAWBACK_ISSUER '))).toContain(' (none) ');

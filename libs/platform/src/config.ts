@@ -38,6 +38,21 @@ const webAddress = text.refine((value) => {
   return /^https?:$/.test(protocol) && username === '' && password === '';
 }, 'must be an http or https address without credentials');
 
+const isNetwork = (text: string): boolean => {
+  const [address = '', prefix = '', ...more] = text.split('/');
+  const bits = { 0: -1, 4: 32, 6: 128 }[isIP(address)] ?? -1;
+  return more.length === 0 && /^\d{1,3}$/.test(prefix) && Number(prefix) <= bits;
+};
+
+const networks = text.refine(
+  (value) => value.split(',').every((part) => isNetwork(part.trim())),
+  'must be a list of networks, each an address, a slash and a number of bits, with commas between them',
+);
+
+/** The networks of a setting's text. */
+export const networksOf = (value: string | undefined): readonly string[] =>
+  value?.split(',').map((part) => part.trim()) ?? [];
+
 /** What a process does; a deployment may split them. */
 export const PROCESS_ROLES = ['api', 'projections', 'executor'] as const;
 export type ProcessRole = (typeof PROCESS_ROLES)[number];
@@ -168,6 +183,11 @@ const groups = {
       'Emails in all active remediations of one tenant.',
       whole(1, 1_000_000_000).default(1_000_000),
     ),
+    liveStreams: setting(
+      'CLAWBACK_LIMIT_LIVE_STREAMS',
+      'Event streams that one tenant holds open at one process.',
+      whole(1, 100_000).default(100),
+    ),
   },
   executor: {
     copyDeadlineMs: setting(
@@ -201,6 +221,39 @@ const groups = {
       whole(1, 100).default(4),
     ),
   },
+  webhooks: {
+    key: setting(
+      'CLAWBACK_WEBHOOK_KEY',
+      'What the secrets of webhooks are derived from, 32 characters or more; without it a file in the data directory.',
+      text.min(32, 'must be at least 32 characters').optional(),
+    ),
+    networks: setting(
+      'CLAWBACK_WEBHOOK_NETWORKS',
+      'Private networks that webhooks may go to all the same, such as 10.1.0.0/16, with commas between them.',
+      networks.optional(),
+    ),
+    perTenant: setting('CLAWBACK_LIMIT_WEBHOOKS', 'Webhooks of one tenant.', whole(1, 1000).default(20)),
+    timeoutMs: setting(
+      'CLAWBACK_WEBHOOK_TIMEOUT_MS',
+      'How long a receiver may take to answer, in milliseconds.',
+      whole(1, 5 * 60_000).default(10_000),
+    ),
+    retryMs: setting(
+      'CLAWBACK_WEBHOOK_RETRY_MS',
+      'The wait after the first failure, in milliseconds; it doubles from one to the next.',
+      whole(1, HOUR_MS).default(2000),
+    ),
+    longestRetryMs: setting(
+      'CLAWBACK_WEBHOOK_LONGEST_RETRY_MS',
+      'The longest wait between two attempts, in milliseconds.',
+      whole(1, 24 * HOUR_MS).default(900_000),
+    ),
+    giveUpMs: setting(
+      'CLAWBACK_WEBHOOK_GIVE_UP_MS',
+      'A webhook whose receiver has failed for so long is paused, in milliseconds.',
+      whole(1, 30 * 24 * HOUR_MS).default(24 * HOUR_MS),
+    ),
+  },
   log: {
     level: setting(
       'CLAWBACK_LOG_LEVEL',
@@ -219,6 +272,7 @@ const schema = z
     auth: z.object(groups.auth).readonly(),
     limits: z.object(groups.limits).readonly(),
     executor: z.object(groups.executor).readonly(),
+    webhooks: z.object(groups.webhooks).readonly(),
     log: z.object(groups.log).readonly(),
   })
   .superRefine(({ http, auth, process, stores }, check) => {

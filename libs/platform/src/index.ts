@@ -12,3 +12,4 @@ export * from './http/validation.js';
 export * from './local-key.js';
 export * from './logging.js';
 export * from './tokens.js';
+export * from './webhook-key.js';

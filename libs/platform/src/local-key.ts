@@ -1,10 +1,8 @@
-import { randomUUID } from 'node:crypto';
-import { link, mkdir, open, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { calculateJwkThumbprint, type CryptoKey, exportJWK, generateKeyPair, importJWK } from 'jose';
 import { z } from 'zod';
 import { ClawbackError } from '#libs/kernel';
-import { hasCode } from './is-error.js';
+import { readOrCreate } from './key-file.js';
 
 const FILE = 'token-signing.json';
 
@@ -33,7 +31,7 @@ export interface LocalKey {
 export async function loadOrCreateLocalKey(directory: string): Promise<LocalKey> {
   const path = join(directory, 'keys', FILE);
   try {
-    return await importKey((await readIfThere(path)) ?? (await create(join(directory, 'keys'), path)));
+    return await importKey(await readOrCreate(path, newKey));
   } catch (error) {
     throw new ClawbackError(
       'unavailable',
@@ -45,45 +43,10 @@ export async function loadOrCreateLocalKey(directory: string): Promise<LocalKey>
   }
 }
 
-async function readIfThere(path: string): Promise<string | undefined> {
-  try {
-    return await readFile(path, 'utf8');
-  } catch (error) {
-    if (hasCode(error, 'ENOENT')) return undefined;
-    throw error;
-  }
-}
-
-/** @returns what the file holds in the end: our key, or that of whoever was first. */
-async function create(keys: string, path: string): Promise<string> {
-  await mkdir(keys, { recursive: true, mode: 0o700 });
-  const temporary = `${path}.${randomUUID()}.tmp`;
-  try {
-    await writeDurably(temporary, await newKey());
-    // A link, unlike a rename, refuses to replace a key that is there already.
-    await link(temporary, path).catch((error: unknown) => {
-      if (!hasCode(error, 'EEXIST')) throw error;
-    });
-  } finally {
-    await rm(temporary, { force: true });
-  }
-  return readFile(path, 'utf8');
-}
-
 async function newKey(): Promise<string> {
   const { privateKey } = await generateKeyPair('EdDSA', { crv: 'Ed25519', extractable: true });
   const jwk = await exportJWK(privateKey);
   return `${JSON.stringify({ ...jwk, use: 'sig', alg: 'EdDSA' })}\n`;
-}
-
-async function writeDurably(path: string, text: string): Promise<void> {
-  const file = await open(path, 'wx', 0o600);
-  try {
-    await file.writeFile(text);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
 }
 
 async function importKey(text: string): Promise<LocalKey> {

@@ -177,6 +177,7 @@ describe('ProblemFilter', () => {
     ['tooLarge', 413],
     ['unsupported', 415],
     ['limit', 422],
+    ['tooMany', 429],
   ])('answers a ClawbackError %s with %d and its details', async (kind, status) => {
     expect(await problemAt(`/kinds/${kind}?token=sesame`)).toEqual({
       type: '/problems/somethingWrong',

@@ -34,6 +34,7 @@ const STATUS_OF: Readonly<Record<ErrorKind, number>> = {
   tooLarge: 413,
   unsupported: 415,
   limit: 422,
+  tooMany: 429,
   unavailable: 503,
 };
 
