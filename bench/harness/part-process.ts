@@ -1,0 +1,41 @@
+import { loadBench, type BenchName } from './benches.js';
+import type { Figures, PartInput } from './bench.js';
+
+/** What the parent asks of this process. */
+export interface PartOrder {
+  readonly bench: BenchName;
+  /** Absent: `prepare`. */
+  readonly part?: string;
+  readonly input: PartInput;
+}
+
+export type PartAnswer = { readonly figures: Figures } | { readonly error: string };
+
+process.once('message', (order: PartOrder) => {
+  void perform(order)
+    .then(
+      (figures): PartAnswer => ({ figures }),
+      (error: unknown): PartAnswer => ({
+        error: error instanceof Error ? (error.stack ?? error.message) : String(error),
+      }),
+    )
+    .then((answer) => {
+      process.send?.(answer, () => {
+        process.disconnect();
+      });
+    });
+});
+
+async function perform({ bench: name, part, input }: PartOrder): Promise<Figures> {
+  const bench = await loadBench(name);
+  const work = part === undefined ? bench.prepare : bench.parts[part];
+  if (work === undefined) throw new Error(`${name} has no part ${String(part)}`);
+  const began = performance.now();
+  const figures = await work(input);
+  return {
+    partSeconds: (performance.now() - began) / 1000,
+    // In kilobytes, on every system that we run on.
+    peakRss: process.resourceUsage().maxRSS * 1024,
+    ...figures,
+  };
+}
