@@ -122,14 +122,16 @@ const raw = (text: 'made before' | 'made while writing') => async (input: PartIn
     events: recordedEvents(batch),
   }));
   const seconds =
-    input.target.store === 'eventstoredb'
-      ? await rawOnServer(input.target.url ?? '', appends)
-      : await rawInFile(join(input.directory, 'events.db'), appends, text);
+    input.target.eventStoreUrl === undefined
+      ? await rawInFile(join(input.directory, 'events.db'), appends, text)
+      : await rawOnServer(input.target.eventStoreUrl, appends);
   return { perSecond: input.size / seconds };
 };
 
-type Append = ReturnType<typeof append>;
-const append = (stream: string, events: readonly NewEvent[]) => ({ stream, events });
+interface Append {
+  readonly stream: string;
+  readonly events: readonly NewEvent[];
+}
 
 async function rawInFile(
   path: string,

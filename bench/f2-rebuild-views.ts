@@ -89,10 +89,10 @@ const eventsIn = async (prepared: string): Promise<number> =>
   (JSON.parse(await readFile(join(prepared, 'events.json'), 'utf8')) as { events: number }).events;
 
 async function rebuild({ target, directory, prepared }: PartInput) {
-  const { store, dispose } = await openReadStore(target, directory);
-  const counted = new CountedStore(store);
+  const views = await openReadStore(target, directory);
+  const counted = new CountedStore(views.store);
   const seconds = await project(prepared, counted);
-  await dispose();
+  await views.dispose();
   const events = await eventsIn(prepared);
   return {
     seconds,

@@ -61,11 +61,13 @@ async function runBench(
     const prepared = join(directory, 'prepared');
     mkdirSync(prepared);
     const input = { size, target, prepared, run: 0 };
-    if (bench.prepare !== undefined) await runPart({ bench: name, input: { ...input, directory: prepared } });
+    const around = { ...input, directory: prepared };
+    if (bench.prepare !== undefined) await runPart({ bench: name, part: 'prepare', input: around });
     const runs: Record<string, Figures>[] = [];
     for (let run = 0; run < times; run += 1) {
       runs.push(await runParts(name, bench, { ...input, run, directory: join(directory, String(run)) }));
     }
+    if (bench.cleanUp !== undefined) await runPart({ bench: name, part: 'cleanUp', input: around });
     const result = resultOf(name, bench, target, size, quick, runs);
     say(`${textTable(result)}\n`);
     if (options.keep && !quick && options.size === undefined) keep(result, target);

@@ -1,13 +1,14 @@
-/** Where a bench keeps its data. */
-export type StoreName = 'sqlite' | 'eventstoredb' | 'mongodb';
+/** Where a bench keeps its data; `servers` is the events on EventStoreDB and the views on MongoDB. */
+export type StoreName = 'sqlite' | 'eventstoredb' | 'mongodb' | 'servers';
 
 /** A store to run on. */
 export interface Target {
   readonly store: StoreName;
   /** What it really is, for the table: a stand-in is never called by the name of what it stands in for. */
   readonly label: string;
-  /** Connection string of a server; none for the embedded store. */
-  readonly url?: string;
+  /** Connection strings; none for what is embedded. */
+  readonly eventStoreUrl?: string;
+  readonly mongoUrl?: string;
 }
 
 /** What one part measured, by name. Times are in seconds, sizes in bytes unless the name says otherwise. */
@@ -55,6 +56,8 @@ export interface Bench {
   readonly runs: number;
   /** Makes what all parts read, once. */
   readonly prepare?: Part;
+  /** Takes away what {@link Bench.prepare} made elsewhere than in its directory. */
+  readonly cleanUp?: Part;
   /** In this order in even runs, in the opposite one in odd runs. */
   readonly parts: Readonly<Record<string, Part>>;
   readonly rows: readonly Row[];

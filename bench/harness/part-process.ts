@@ -4,8 +4,8 @@ import type { Figures, PartInput } from './bench.js';
 /** What the parent asks of this process. */
 export interface PartOrder {
   readonly bench: BenchName;
-  /** Absent: `prepare`. */
-  readonly part?: string;
+  /** One of the bench's parts, or `prepare` or `cleanUp`. */
+  readonly part: string;
   readonly input: PartInput;
 }
 
@@ -28,8 +28,8 @@ process.once('message', (order: PartOrder) => {
 
 async function perform({ bench: name, part, input }: PartOrder): Promise<Figures> {
   const bench = await loadBench(name);
-  const work = part === undefined ? bench.prepare : bench.parts[part];
-  if (work === undefined) throw new Error(`${name} has no part ${String(part)}`);
+  const work = part === 'prepare' || part === 'cleanUp' ? bench[part] : bench.parts[part];
+  if (work === undefined) throw new Error(`${name} has no part ${part}`);
   const began = performance.now();
   const figures = await work(input);
   return {

@@ -40,9 +40,9 @@ export class RawViews extends ReadStore {
     super();
   }
 
-  static open({ store, url }: Target, directory: string): RawViews {
-    if (store === 'mongodb' && url !== undefined) {
-      const client = new MongoClient(url, { writeConcern: { w: 'majority', journal: true } });
+  static open({ mongoUrl }: Target, directory: string): RawViews {
+    if (mongoUrl !== undefined) {
+      const client = new MongoClient(mongoUrl, { writeConcern: { w: 'majority', journal: true } });
       const database = client.db(newDatabaseName());
       return new RawViews(
         async (view) => {

@@ -21,7 +21,7 @@ export async function firstMessage(child: ChildProcess, what: string): Promise<u
 
 /** Runs one part of a bench in a process of its own. @throws {Error} with the part's own words. */
 export async function runPart(order: PartOrder): Promise<Figures> {
-  const what = `${order.bench} ${order.part ?? 'prepare'}`;
+  const what = `${order.bench} ${order.part}`;
   const child = launch('part-process.js', what.replace(' ', '-'));
   const ended = once(child, 'exit');
   child.send(order);

@@ -5,49 +5,43 @@ import { SqliteEventStore } from '#libs/event-store/sqlite';
 import type { ReadStore } from '#libs/read-store';
 import { SqliteReadStore } from '#libs/read-store/sqlite';
 import { DatabaseSync } from '@photostructure/sqlite';
-import { MongoClient, type Db } from 'mongodb';
+import { MongoClient } from 'mongodb';
 import type { Target } from './bench.js';
 
 /** The event store of the product: on the server when the target is one of events, else embedded. */
-export async function openEventStore({ store, url }: Target, directory: string): Promise<EventStore> {
-  if (store !== 'eventstoredb' || url === undefined)
-    return new SqliteEventStore(join(directory, 'events.db'));
+export async function openEventStore({ eventStoreUrl }: Target, directory: string): Promise<EventStore> {
+  if (eventStoreUrl === undefined) return new SqliteEventStore(join(directory, 'events.db'));
   const { EventStoreDbEventStore } = await import('#libs/event-store/eventstoredb');
-  return new EventStoreDbEventStore({ connectionString: url });
+  return new EventStoreDbEventStore({ connectionString: eventStoreUrl });
 }
 
-/** The read store of the product, empty: on the server when the target is one of views, else embedded. */
+/** The read store of the product: on the server when the target is one of views, else embedded. */
 export async function openReadStore(
-  { store, url }: Target,
+  { mongoUrl }: Target,
   directory: string,
+  database = newDatabaseName(),
 ): Promise<{ readonly store: ReadStore; dispose(): Promise<void> }> {
-  if (store !== 'mongodb' || url === undefined) {
+  if (mongoUrl === undefined) {
     const embedded = new SqliteReadStore(join(directory, 'read.db'));
     return { store: embedded, dispose: () => embedded.close() };
   }
   const { MongoReadStore } = await import('#libs/read-store/mongodb');
-  const database = newDatabaseName();
-  const onServer = new MongoReadStore({ url, database, owner: 'bench' });
+  const onServer = new MongoReadStore({ url: mongoUrl, database, owner: `bench-${randomUUID()}` });
   return {
     store: onServer,
     async dispose() {
       await onServer.close();
-      await withMongo(url, database, async (db) => {
-        await db.dropDatabase();
-      });
+      await dropDatabase(mongoUrl, database);
     },
   };
 }
 
 export const newDatabaseName = (): string => `clawback_bench_${randomUUID().replaceAll('-', '')}`;
 
-export async function withMongo<T>(url: string, database: string, work: (db: Db) => Promise<T>): Promise<T> {
+export async function dropDatabase(url: string, database: string): Promise<void> {
   const client = new MongoClient(url);
-  try {
-    return await work(client.db(database));
-  } finally {
-    await client.close();
-  }
+  await client.db(database).dropDatabase();
+  await client.close();
 }
 
 export type RawSqlite = InstanceType<typeof DatabaseSync>;

@@ -12,13 +12,29 @@ export const EMBEDDED: Target = { store: 'sqlite', label: 'SQLite' };
 /** The stores that the environment names, the embedded ones always. */
 export async function namedTargets(): Promise<Target[]> {
   const { EVENTSTORE_URL, MONGODB_URL } = process.env;
-  return [
-    EMBEDDED,
-    ...(EVENTSTORE_URL === undefined
-      ? []
-      : [{ store: 'eventstoredb' as const, label: 'EventStoreDB', url: EVENTSTORE_URL }]),
-    ...(MONGODB_URL === undefined ? [] : [await mongoTarget(MONGODB_URL)]),
-  ];
+  return [EMBEDDED, ...(await serverTargets(EVENTSTORE_URL, 'EventStoreDB', MONGODB_URL))];
+}
+
+async function serverTargets(
+  eventStoreUrl: string | undefined,
+  eventStoreLabel: string,
+  mongoUrl: string | undefined,
+): Promise<Target[]> {
+  const targets: Target[] = [];
+  const mongoLabel = mongoUrl === undefined ? '' : await labelOfMongo(mongoUrl);
+  if (eventStoreUrl !== undefined) {
+    targets.push({ store: 'eventstoredb', label: eventStoreLabel, eventStoreUrl });
+  }
+  if (mongoUrl !== undefined) targets.push({ store: 'mongodb', label: mongoLabel, mongoUrl });
+  if (eventStoreUrl !== undefined && mongoUrl !== undefined) {
+    targets.push({
+      store: 'servers',
+      label: `${eventStoreLabel} and ${mongoLabel}`,
+      eventStoreUrl,
+      mongoUrl,
+    });
+  }
+  return targets;
 }
 
 /** Servers that stand in for the real ones, started for one run. */
@@ -41,14 +57,11 @@ export async function startStandIns(
     }),
   ])) as [string];
   return {
-    targets: [
-      {
-        store: 'eventstoredb',
-        label: 'EventStoreDB stand-in',
-        url: `esdb://127.0.0.1:${String(listening)}?tls=false`,
-      },
-      await mongoTarget(line.replace('ready ', '')),
-    ],
+    targets: await serverTargets(
+      `esdb://127.0.0.1:${String(listening)}?tls=false`,
+      'EventStoreDB stand-in',
+      line.replace('ready ', ''),
+    ),
     async stop() {
       const ended = Promise.all([once(events, 'exit'), once(ferret, 'exit')]);
       events.kill();
@@ -59,13 +72,12 @@ export async function startStandIns(
 }
 
 /** A server says itself that it is none of MongoDB's own. */
-async function mongoTarget(url: string): Promise<Target> {
+async function labelOfMongo(url: string): Promise<string> {
   const client = new MongoClient(url, { serverSelectionTimeoutMS: 5000 });
   try {
     const info = await client.db('admin').command({ buildInfo: 1 });
     const isFerret = 'ferretdb' in info || 'ferretdbVersion' in info;
-    const label = isFerret ? 'FerretDB (MongoDB stand-in)' : `MongoDB ${String(info.version)}`;
-    return { store: 'mongodb', label, url };
+    return isFerret ? 'FerretDB (MongoDB stand-in)' : `MongoDB ${String(info.version)}`;
   } finally {
     await client.close();
   }
