@@ -18,8 +18,11 @@ const NEWLINE = 0x0a;
 
 /** The whole log as CSV over HTTP, by a client that reads it and keeps nothing. */
 async function exported(input: PartInput) {
-  const database = await longLogFor(input);
-  const product = await Product.start(input.target, input.directory, 'export-server', database);
+  const known = await longLogFor(input);
+  const product = await Product.start(input.target, input.directory, {
+    name: 'export-server',
+    ...(known === undefined ? {} : { known }),
+  });
   await product.json('GET', `/v1/remediations/${LONG_LOG_ID}/log?limit=1`);
   const idle = await product.memory();
   await product.profile();

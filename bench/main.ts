@@ -138,6 +138,11 @@ async function main(): Promise<void> {
     say(`${machineText(describeMachine())}\n`);
     for (const name of names) {
       const bench = await loadBench(name);
+      const missing = bench.missing?.(options.quick);
+      if (missing !== undefined) {
+        say(`${name.toUpperCase()}  left out: ${missing}\n`);
+        continue;
+      }
       for (const target of targets.filter(({ store }) => bench.stores.includes(store))) {
         await runBench(name, bench, target, options);
       }

@@ -54,6 +54,8 @@ export interface Bench {
   readonly sizes: { readonly full: number; readonly quick: number };
   /** Repetitions of a full run, unless `--runs` says otherwise. */
   readonly runs: number;
+  /** Why it cannot run here, after it has tried to get what it needs; a quick run does not fetch anything. */
+  readonly missing?: (quick: boolean) => string | undefined;
   /** Makes what all parts read, once. */
   readonly prepare?: Part;
   /** Takes away what {@link Bench.prepare} made elsewhere than in its directory. */

@@ -21,7 +21,8 @@ process.once('message', (order: PartOrder) => {
     )
     .then((answer) => {
       process.send?.(answer, () => {
-        process.disconnect();
+        // What a part has left open, when it failed above all, must not keep the run waiting.
+        process.exit();
       });
     });
 });

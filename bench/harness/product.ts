@@ -27,8 +27,13 @@ export class Product {
   /**
    * Limits are set high: what is measured is the work.
    * @param known the database of the views when it is there already; it stays.
+   * @param constant a server with the route of a submission alone, that answers a constant.
    */
-  static async start(target: Target, directory: string, name = 'server', known?: string): Promise<Product> {
+  static async start(
+    target: Target,
+    directory: string,
+    { name = 'server', known, constant = false }: { name?: string; known?: string; constant?: boolean } = {},
+  ): Promise<Product> {
     const database = known ?? newDatabaseName();
     const { eventStoreUrl, mongoUrl } = target;
     const start: ConfigOverrides = {
@@ -46,7 +51,7 @@ export class Product {
       if ('error' in answer) throw new Error(`the server: ${answer.error}`);
       return answer;
     };
-    const answer = await ask({ start });
+    const answer = await ask({ start, constant });
     const token = await printableToken(directory, {
       roles: ['admin'],
       subject: 'bench@ops.example',

@@ -13,7 +13,8 @@ interface Profile {
   readonly timeDeltas: readonly number[];
 }
 
-const SHOWN = 18;
+const SHOWN = 15;
+const CALLERS_SHOWN = 4;
 
 /** Where the processes of a run spent their time: by file group, and the functions with the most time of their own. */
 export function summariseProfiles(directory: string): string {
@@ -28,6 +29,17 @@ function summary(name: string, { nodes, samples, timeDeltas }: Profile): string 
   const micros = new Map<number, number>();
   samples.forEach((id, index) => micros.set(id, (micros.get(id) ?? 0) + (timeDeltas[index] ?? 0)));
   const byFunction = new Map<string, number>();
+  const byCaller = new Map<string, number>();
+  const parents = new Map(nodes.flatMap(({ id, children = [] }) => children.map((child) => [child, id])));
+  const frames = new Map(nodes.map(({ id, callFrame }) => [id, callFrame]));
+  const callersOf = (id: number): string => {
+    const names: string[] = [];
+    for (let at = parents.get(id); at !== undefined && names.length < CALLERS_SHOWN; at = parents.get(at)) {
+      const { functionName = '', url = '' } = frames.get(at) ?? {};
+      if (placeOf(url).startsWith('libs/')) names.push(functionName || '(anonymous)');
+    }
+    return names.length === 0 ? 'no code of ours' : names.join(' < ');
+  };
   const byGroup = new Map<string, number>();
   let busy = 0;
   for (const { id, callFrame } of nodes) {
@@ -38,6 +50,8 @@ function summary(name: string, { nodes, samples, timeDeltas }: Profile): string 
     const line = callFrame.url === '' ? '' : `:${String(callFrame.lineNumber + 1)}`;
     add(byFunction, `${callFrame.functionName || '(anonymous)'}  ${place}${line}`, time);
     add(byGroup, groupOf(place, callFrame.functionName), time);
+    // The native calls of the SQLite driver all bear the name of one or another of its functions.
+    if (place === '' && !callFrame.functionName.startsWith('(')) add(byCaller, callersOf(id), time);
   }
   const lines = (times: Map<string, number>): string[] =>
     [...times]
@@ -50,6 +64,8 @@ function summary(name: string, { nodes, samples, timeDeltas }: Profile): string 
     ...lines(byGroup),
     ' by function, time of its own',
     ...lines(byFunction),
+    ' native calls (the driver of a store above all), by who calls them',
+    ...lines(byCaller),
   ].join('\n');
 }
 
@@ -66,8 +82,6 @@ function placeOf(url: string): string {
 
 /** A lib, a package, or a part of Node. Native code without a file counts for the driver's calls and the engine. */
 function groupOf(place: string, functionName: string): string {
-  // The driver's native calls all bear the name of one of its functions.
-  if (place === '' && functionName === 'backup') return 'SQLite and its driver, native';
   if (place === '') return functionName.startsWith('(') ? functionName : `native ${functionName}`;
   if (place.startsWith('npm @')) return place.split('/').slice(0, 2).join('/');
   if (place.startsWith('npm ') || place.startsWith('node:')) return place.split('/')[0] ?? place;

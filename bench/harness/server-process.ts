@@ -1,9 +1,11 @@
 import { startServer, type RunningServer } from '#apps/server';
 import { loadConfig, type ConfigOverrides } from '#libs/platform';
+import { startConstantServer } from './constant-server.js';
 import { beginProfile } from './profiler.js';
 
 /** What a parent tells this process: first how to start, then what to do. */
-export type ServerOrder = { readonly start: ConfigOverrides } | 'memory' | 'profile' | 'stop';
+export type ServerOrder =
+  { readonly start: ConfigOverrides; readonly constant: boolean } | 'memory' | 'profile' | 'stop';
 
 export type ServerAnswer =
   { readonly url: string } | { readonly rss: number; readonly peakRss: number } | { readonly error: string };
@@ -25,7 +27,9 @@ process.on('message', (order: ServerOrder) => {
 
 async function perform(order: ServerOrder): Promise<ServerAnswer> {
   if (typeof order === 'object') {
-    server = await startServer(loadConfig({}, order.start));
+    server = order.constant
+      ? await startConstantServer(order.start)
+      : await startServer(loadConfig({}, order.start));
     return { url: server.url };
   }
   if (order === 'profile') endProfile = await beginProfile();

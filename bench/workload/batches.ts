@@ -56,9 +56,9 @@ export function decided(
 
 export const planCommand = (
   batch: Batch,
-  ref = { approvalId: APPROVAL_ID, planId: PLAN_ID },
+  { approvalId, planId } = { approvalId: APPROVAL_ID, planId: PLAN_ID },
   action: RemediationAction = 'softDelete',
-): BatchCommand => ({ type: 'Plan', ref: { ...ref, batch: batch.number }, action, batch });
+): BatchCommand => ({ type: 'Plan', ref: { approvalId, planId, batch: batch.number }, action, batch });
 
 export const releaseCommand: BatchCommand = { type: 'Release' };
 

@@ -152,7 +152,7 @@ export async function openLongLogStore({
   prepared,
 }: Pick<PartInput, 'target' | 'directory' | 'prepared'>): Promise<{
   store: ReadStore;
-  close(): Promise<void>;
+  close: () => Promise<void>;
 }> {
   const { store } = await openReadStore(target, directory, databaseOf(prepared));
   return { store, close: () => store.close() };
@@ -161,7 +161,7 @@ export async function openLongLogStore({
 /** The prepared views, for reading; and the entry of the remediation. */
 export async function readLongLog(
   input: PartInput,
-): Promise<{ center: ActionCenter; entry: HistoryDoc; log: LongLog; close(): Promise<void> }> {
+): Promise<{ center: ActionCenter; entry: HistoryDoc; log: LongLog; close: () => Promise<void> }> {
   const log = JSON.parse(await readFile(join(input.prepared, 'log.json'), 'utf8')) as LongLog;
   const { store, close } = await openLongLogStore({ ...input, directory: input.prepared });
   await store.prepare(actionLogView);

@@ -27,7 +27,7 @@ interface Run {
 
 /** Imports so many emails, soft deletes all of them with the senders' copies, and undoes that; over HTTP. */
 export async function remediateAndUndo({ target, directory }: PartInput, emails: number): Promise<Figures> {
-  const product = await Product.start(target, directory, `server-${String(emails)}`);
+  const product = await Product.start(target, directory, { name: `server-${String(emails)}` });
   const idle = await product.memory();
   const importSeconds = await timed(async () => {
     await product.import(Readable.from(inChunks(mailLines(emails))));
