@@ -79,7 +79,8 @@ const remediate = (mailboxes: number) => async (input: PartInput) => {
       START,
     );
   }
-  const writer = batchWriter(events, 'softDelete', submission, contextOf('plan'));
+  const { approvalId, planId } = submission;
+  const writer = batchWriter(events, 'softDelete', { approvalId, planId }, contextOf('plan'));
   for (const batch of batches) await writer.write(batch);
   await writer.drain();
   let saved: Position = START;

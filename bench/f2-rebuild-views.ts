@@ -116,7 +116,7 @@ export const bench: Bench = {
     'the same rows upserted by the driver alone, 5,000 to a transaction, into the same tables with the same indexes',
   stores: ['sqlite', 'mongodb'],
   counts: 'events',
-  sizes: { full: 1_000_000, quick: 3_000 },
+  sizes: { full: 1_000_000, quick: 2_000 },
   runs: 3,
   prepare,
   parts: { rebuild, raw },

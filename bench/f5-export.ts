@@ -73,7 +73,7 @@ export const bench: Bench = {
   baseline: 'reading the same rows as objects by a cursor of the driver alone',
   stores: ['sqlite', 'mongodb'],
   counts: 'rows',
-  sizes: { full: 1_000_000, quick: 3_000 },
+  sizes: { full: 1_000_000, quick: 2_000 },
   runs: 5,
   prepare: prepareLongLog,
   cleanUp: dropLongLog,

@@ -42,7 +42,7 @@ export const bench: Bench = {
   baseline: 'the first page',
   stores: ['sqlite', 'mongodb'],
   counts: 'rows in the log',
-  sizes: { full: 1_000_000, quick: 3_000 },
+  sizes: { full: 1_000_000, quick: 2_000 },
   runs: 5,
   prepare: prepareLongLog,
   cleanUp: dropLongLog,

@@ -60,7 +60,8 @@ async function freshness({ size, target, directory }: PartInput) {
     );
     steps.push(stepsOf(stream, batch.number, outcomes));
   }
-  const { position } = await recordSubmission(events, submission, true, contextOf('submit'));
+  // Not approved: what stays on a server must not be run by a server of a later bench.
+  const { position } = await recordSubmission(events, submission, false, contextOf('submit'));
   const projector = new Projector({
     events,
     store: views.store,

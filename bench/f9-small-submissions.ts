@@ -72,7 +72,7 @@ export const bench: Bench = {
   baseline: 'the same route, token and body checked, that answers a constant',
   stores: ['sqlite', 'servers'],
   counts: 'submissions',
-  sizes: { full: 5_000, quick: 200 },
+  sizes: { full: 5_000, quick: 100 },
   runs: 5,
   parts: { submissions, constant },
   rows: [

@@ -10,11 +10,12 @@ import {
   type CopyResult,
   type RemediationAction,
 } from '#libs/remediation';
-import { idFrom } from '#libs/kernel';
+import { idFrom, newId } from '#libs/kernel';
 import { mailRecords, planOf, selectedEmailOf, TENANT } from './mail.js';
 
-export const APPROVAL_ID = '0199d5f0-7d1c-7000-8000-000000000001';
-export const PLAN_ID = '0199d5f0-7d1c-7000-8000-000000000002';
+/** Others in every process: the streams of earlier parts are still on a server. */
+export const APPROVAL_ID = newId();
+export const PLAN_ID = newId();
 
 export type StartedBatch = Exclude<BatchState, { status: 'none' }>;
 

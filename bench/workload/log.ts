@@ -1,5 +1,5 @@
 import type { EventStore } from '#libs/event-store';
-import { inGroups, type Position } from '#libs/kernel';
+import { inGroups, newId, type Position } from '#libs/kernel';
 import { catalogCodecs, importStream, type EmailRecord } from '#libs/mail-catalog';
 import {
   PlanCounter,
@@ -164,8 +164,8 @@ export function planFor(name: 'delete' | 'undo', batches: readonly Batch[], undo
   return {
     batches,
     submission: {
-      approvalId: `0199d5f0-7d1c-7000-8000-00000000${name === 'undo' ? '0011' : '0010'}`,
-      planId: `0199d5f0-7d1c-7000-8000-00000000${name === 'undo' ? '0021' : '0020'}`,
+      approvalId: newId(),
+      planId: newId(),
       name: `Bench ${name}`,
       description: '',
       severity: 'high',
