@@ -1,21 +1,25 @@
 /**
- * The workload of F6 as emmett has it: a decider command handler over its SQLite event store, and an inline projection
- * that writes the rows in the transaction of the append. The rules and the rows are the product's own functions.
+ * The workload of F6 as emmett has it: a decider command handler over an event store of its own, and a projection that
+ * writes the rows. The rules and the rows are the product's own functions.
  */
-import { DeciderCommandHandler } from '@event-driven-io/emmett';
+import { DeciderCommandHandler, getInMemoryEventStore } from '@event-driven-io/emmett';
 import { getSQLiteEventStore } from '@event-driven-io/emmett-sqlite';
 
 /**
- * @param {object} work
- * @param {string} work.fileName the database, with the tables of the rows in it.
- * @param {readonly string[]} work.types of the events that the rows are made of.
- * @param {Iterable<{stream: string, decider: object, commands: readonly object[]}>} work.streams
- * @param {Record<string, string>} work.metadata of every event.
- * @param {(events: readonly object[], query: (sql: string, values: unknown[]) => Promise<object[]>) =>
- *   AsyncIterable<{sql: string, values: unknown[]}>} work.upserts the writes that some events make, one a row.
+ * @typedef {object} Work
+ * @property {Iterable<{stream: string, decider: object, commands: readonly object[]}>} streams
+ * @property {Record<string, string>} metadata of every event.
+ * @property {(events: readonly object[], query: (sql: string, values: unknown[]) => Promise<object[]>) =>
+ *   AsyncIterable<{sql: string, values: unknown[]}>} upserts the writes that some events make, one a row.
+ */
+
+/**
+ * On its SQLite store, by an inline projection: events and rows in one transaction.
+ * @param {Work & {fileName: string, types: readonly string[]}} work the database, with the tables of the rows in it, and
+ * the types of the events that they are made of.
  * @returns {Promise<number>} seconds.
  */
-export async function run({ fileName, types, streams, metadata, upserts }) {
+export async function runOnSqlite({ fileName, types, upserts, ...work }) {
   const projection = {
     canHandle: types,
     async handle(events, { connection }) {
@@ -25,6 +29,23 @@ export async function run({ fileName, types, streams, metadata, upserts }) {
     },
   };
   const store = getSQLiteEventStore({ fileName, projections: [{ type: 'inline', projection }] });
+  return await carryOut(store, work, () => undefined);
+}
+
+/**
+ * On its store in memory, which flatters it: no event is ever written to a disk, only the rows are.
+ * @param {Work & {query: Function, write: (upserts: readonly {sql: string, values: unknown[]}[]) => void}} work
+ * @returns {Promise<number>} seconds.
+ */
+export async function runInMemory({ query, write, upserts, ...work }) {
+  return await carryOut(getInMemoryEventStore(), work, async (events) => {
+    const writes = [];
+    for await (const upsert of upserts(events, query)) writes.push(upsert);
+    write(writes);
+  });
+}
+
+async function carryOut(store, { streams, metadata }, project) {
   const began = performance.now();
   for (const { stream, decider, commands } of streams) {
     const handle = DeciderCommandHandler({
@@ -32,7 +53,10 @@ export async function run({ fileName, types, streams, metadata, upserts }) {
       evolve: decider.evolve,
       initialState: () => decider.initial,
     });
-    for (const command of commands) await handle(store, stream, command);
+    for (const command of commands) {
+      const { newEvents } = await handle(store, stream, command);
+      await project(newEvents);
+    }
   }
   return (performance.now() - began) / 1000;
 }
