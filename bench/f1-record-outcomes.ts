@@ -1,0 +1,225 @@
+import { join } from 'node:path';
+import type { EventStore, NewEvent } from '#libs/event-store';
+import { idFrom, inFlight } from '#libs/kernel';
+import {
+  appendEvents,
+  batchCodecs,
+  batchDecider,
+  decideAndAppend,
+  metadataOf,
+  type Batch,
+} from '#libs/remediation';
+import { EventStoreDBClient, jsonEvent, NO_STREAM } from '@eventstore/db-client';
+import { atLeast, figure, plain, type Bench, type PartInput } from './harness/bench.js';
+import { timed } from './harness/statistics.js';
+import { openEventStore, openRawSqlite } from './harness/stores.js';
+import {
+  claimCommand,
+  contextOf,
+  decided,
+  movableBatches,
+  movedCommand,
+  planCommand,
+  releaseCommand,
+  started,
+  streamOf,
+  type StartedBatch,
+} from './workload/batches.js';
+
+/** As many as the product has under way. */
+const APPENDS_IN_FLIGHT = 8;
+
+interface Prepared {
+  readonly batch: Batch;
+  readonly stream: string;
+  /** Claimed, with all its copies pending. */
+  readonly claimed: StartedBatch;
+}
+
+const prepared = (size: number): Prepared[] =>
+  movableBatches(size).map((batch) => {
+    const { state } = decided(batchDecider.initial, planCommand(batch), releaseCommand, claimCommand);
+    return { batch, stream: streamOf(batch), claimed: started(state) };
+  });
+
+/** Puts the stream of every batch where a worker finds it: planned and released, and claimed if asked for. */
+async function writeStreams(
+  store: EventStore,
+  batches: readonly Prepared[],
+  claimed: boolean,
+): Promise<void> {
+  const commands = [releaseCommand, ...(claimed ? [claimCommand] : [])];
+  for (const { batch, stream } of batches) {
+    const { events } = decided(batchDecider.initial, planCommand(batch), ...commands);
+    await appendEvents(store, batchCodecs, stream, 'noStream', events, contextOf(`plan ${stream}`));
+  }
+}
+
+async function inParallel<T>(items: readonly T[], work: (item: T) => Promise<unknown>): Promise<void> {
+  const running = inFlight(APPENDS_IN_FLIGHT);
+  for (const item of items) {
+    await running.add(async () => {
+      await work(item);
+    });
+  }
+  await running.drain();
+}
+
+/** Decides on the results of a batch and appends its outcomes, as a worker does that holds the batch. */
+async function record({ size, target, directory }: PartInput) {
+  const batches = prepared(size);
+  const store = await openEventStore(target, directory);
+  await writeStreams(store, batches, true);
+  const seconds = await timed(() =>
+    inParallel(batches, async ({ stream, claimed }) => {
+      const events = batchDecider.decide(claimed, movedCommand(claimed));
+      await appendEvents(store, batchCodecs, stream, 2n, events, contextOf(`record ${stream}`));
+    }),
+  );
+  await store.close();
+  return { perSecond: size / seconds };
+}
+
+/** The same from the release on: the batch is loaded, and the claim is decided and appended before. */
+async function claimAndRecord({ size, target, directory }: PartInput) {
+  const batches = prepared(size);
+  const store = await openEventStore(target, directory);
+  await writeStreams(store, batches, false);
+  const seconds = await timed(() =>
+    inParallel(batches, async ({ stream }) => {
+      const context = contextOf(`claim ${stream}`);
+      const claim = await decideAndAppend(store, batchCodecs, batchDecider, stream, claimCommand, context);
+      const state = started(claim.state);
+      const events = batchDecider.decide(state, movedCommand(state));
+      await appendEvents(
+        store,
+        batchCodecs,
+        stream,
+        claim.revision ?? 0n,
+        events,
+        contextOf(`record ${stream}`),
+      );
+    }),
+  );
+  await store.close();
+  return { perSecond: size / seconds };
+}
+
+/** What the product appends, event by event. */
+const recordedEvents = ({ stream, claimed }: Prepared): NewEvent[] => {
+  const context = contextOf(`record ${stream}`);
+  return batchDecider
+    .decide(claimed, movedCommand(claimed))
+    .map((event, index) =>
+      batchCodecs.encode(event, idFrom(context.commandId, stream, String(index)), metadataOf(context)),
+    );
+};
+
+/** The same events by the driver alone; for a file as texts that were made before, or made while it writes. */
+const raw = (text: 'made before' | 'made while writing') => async (input: PartInput) => {
+  const appends = prepared(input.size).map((batch) => ({
+    stream: batch.stream,
+    events: recordedEvents(batch),
+  }));
+  const seconds =
+    input.target.eventStoreUrl === undefined
+      ? await rawInFile(join(input.directory, 'events.db'), appends, text)
+      : await rawOnServer(input.target.eventStoreUrl, appends);
+  return { perSecond: input.size / seconds };
+};
+
+interface Append {
+  readonly stream: string;
+  readonly events: readonly NewEvent[];
+}
+
+async function rawInFile(
+  path: string,
+  appends: readonly Append[],
+  text: Parameters<typeof raw>[0],
+): Promise<number> {
+  const db = openRawSqlite(path, 'FULL');
+  db.exec(
+    `CREATE TABLE events (position INTEGER PRIMARY KEY AUTOINCREMENT, stream TEXT NOT NULL, revision INTEGER NOT NULL,
+       id TEXT NOT NULL, type TEXT NOT NULL, data TEXT NOT NULL, metadata TEXT NOT NULL,
+       UNIQUE (stream, revision)) STRICT`,
+  );
+  const insert = db.prepare(
+    'INSERT INTO events (stream, revision, id, type, data, metadata) VALUES (?, ?, ?, ?, ?, ?)',
+  );
+  const written = ({ id, type, data, metadata }: NewEvent) => ({
+    id,
+    type,
+    data: JSON.stringify(data),
+    metadata: JSON.stringify(metadata),
+  });
+  const ready = appends.map(({ stream, events }) => ({ stream, events: events.map(written) }));
+  const seconds = await timed(() => {
+    for (let first = 0; first < ready.length; first += APPENDS_IN_FLIGHT) {
+      db.exec('BEGIN IMMEDIATE');
+      for (let index = first; index < Math.min(first + APPENDS_IN_FLIGHT, ready.length); index += 1) {
+        const stream = ready[index]?.stream ?? '';
+        const events = text === 'made before' ? ready[index]?.events : appends[index]?.events.map(written);
+        events?.forEach(({ id, type, data, metadata }, revision) => {
+          insert.run(stream, revision, id, type, data, metadata);
+        });
+      }
+      db.exec('COMMIT');
+    }
+  });
+  db.close();
+  return seconds;
+}
+
+async function rawOnServer(url: string, appends: readonly Append[]): Promise<number> {
+  const client = EventStoreDBClient.connectionString(url);
+  // A call of its own for every append, as the product has it; over plain text nothing of this is sent.
+  const credentials = { username: 'bench', password: 'bench' };
+  const seconds = await timed(() =>
+    inParallel(appends, ({ stream, events }) =>
+      client.appendToStream(
+        `raw-${stream}`,
+        events.map(({ id, type, data, metadata }) => jsonEvent({ id, type, data: data as never, metadata })),
+        { expectedRevision: NO_STREAM, credentials },
+      ),
+    ),
+  );
+  await client.dispose();
+  return seconds;
+}
+
+export const bench: Bench = {
+  title: 'outcomes recorded a second, through decide and append',
+  baseline: 'the same events appended by the driver of the store alone, in the same groups',
+  stores: ['sqlite', 'eventstoredb'],
+  counts: 'outcomes in batches of 500',
+  sizes: { full: 200_000, quick: 1_000 },
+  runs: 5,
+  parts: {
+    record,
+    raw: raw('made before'),
+    rawWithJson: raw('made while writing'),
+    claimAndRecord,
+  },
+  rows: [
+    plain('outcomes recorded', '1/s', 'record', 'perSecond'),
+    plain('the driver alone, texts made before', '1/s', 'raw', 'perSecond'),
+    plain('the driver alone, JSON made while writing', '1/s', 'rawWithJson', 'perSecond'),
+    {
+      label: 'recorded ÷ driver alone',
+      unit: '×',
+      of: (parts) => figure(parts, 'record', 'perSecond') / figure(parts, 'raw', 'perSecond'),
+      aim: ({ store }) => atLeast(store === 'eventstoredb' ? 0.7 : 0.8),
+    },
+    {
+      label: 'recorded ÷ driver alone with JSON',
+      unit: '×',
+      of: (parts) => figure(parts, 'record', 'perSecond') / figure(parts, 'rawWithJson', 'perSecond'),
+    },
+    {
+      label: 'claimed and recorded ÷ driver alone',
+      unit: '×',
+      of: (parts) => figure(parts, 'claimAndRecord', 'perSecond') / figure(parts, 'raw', 'perSecond'),
+    },
+  ],
+};

@@ -1,0 +1,136 @@
+import { writeFile, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { SqliteEventStore } from '#libs/event-store/sqlite';
+import type { Position } from '#libs/kernel';
+import {
+  Projector,
+  ReadStore,
+  type AnyProjection,
+  type Query,
+  type Stored,
+  type ViewSpec,
+} from '#libs/read-store';
+import { VIEWS } from '../apps/server/src/runtime.js';
+import { atLeast, figure, plain, type Bench, type PartInput } from './harness/bench.js';
+import { RawViews } from './harness/raw-views.js';
+import { timed } from './harness/statistics.js';
+import { openReadStore } from './harness/stores.js';
+import { writeLog } from './workload/log.js';
+
+const HOUR_MS = 3_600_000;
+
+/** Counts the documents that a projector commits. */
+class CountedStore extends ReadStore {
+  rows = 0;
+
+  constructor(private readonly inner: ReadStore) {
+    super();
+  }
+
+  override prepare(view: ViewSpec<never>) {
+    return this.inner.prepare(view);
+  }
+
+  override getMany<Doc>(view: ViewSpec<Doc>, ids: readonly string[]) {
+    return this.inner.getMany(view, ids);
+  }
+
+  override commit<Doc>(view: ViewSpec<Doc>, documents: readonly Stored<Doc>[], checkpoint: Position) {
+    this.rows += documents.length;
+    return this.inner.commit(view, documents, checkpoint);
+  }
+
+  override checkpoint(view: ViewSpec<never>) {
+    return this.inner.checkpoint(view);
+  }
+
+  override find<Doc>(view: ViewSpec<Doc>, query: Query) {
+    return this.inner.find(view, query);
+  }
+
+  override count<Doc>(view: ViewSpec<Doc>, where: Query['where']) {
+    return this.inner.count(view, where);
+  }
+
+  override close() {
+    return this.inner.close();
+  }
+}
+
+const logIn = (directory: string): SqliteEventStore => new SqliteEventStore(join(directory, 'events.db'));
+
+async function prepare({ size, directory }: PartInput) {
+  const events = logIn(directory);
+  const written = await writeLog(events, size);
+  await events.close();
+  await writeFile(join(directory, 'events.json'), JSON.stringify({ events: written.events }));
+  return { events: written.events };
+}
+
+/** Projects the whole log into empty views, as a process does that starts without them. */
+async function project(prepared: string, store: ReadStore): Promise<number> {
+  const events = logIn(prepared);
+  const head = await events.head();
+  const projector = new Projector({ events, store, projections: Object.values<AnyProjection>(VIEWS) });
+  const seconds = await timed(async () => {
+    await projector.start();
+    for (const view of Object.keys(VIEWS)) {
+      if (!(await projector.whenProjected(view, head, { timeoutMs: HOUR_MS }))) {
+        throw new Error(JSON.stringify(projector.state(), (_, value: unknown) => String(value)));
+      }
+    }
+  });
+  await projector.stop();
+  await events.close();
+  return seconds;
+}
+
+const eventsIn = async (prepared: string): Promise<number> =>
+  (JSON.parse(await readFile(join(prepared, 'events.json'), 'utf8')) as { events: number }).events;
+
+async function rebuild({ target, directory, prepared }: PartInput) {
+  const views = await openReadStore(target, directory);
+  const counted = new CountedStore(views.store);
+  const seconds = await project(prepared, counted);
+  await views.dispose();
+  const events = await eventsIn(prepared);
+  return {
+    seconds,
+    rowsPerSecond: counted.rows / seconds,
+    eventsPerSecond: events / seconds,
+    rowsPerEvent: counted.rows / events,
+  };
+}
+
+async function raw({ target, directory, prepared }: PartInput) {
+  const views = RawViews.open(target, directory);
+  await project(prepared, views);
+  await views.finish();
+  await views.close();
+  return { seconds: views.seconds, rowsPerSecond: views.rows / views.seconds };
+}
+
+export const bench: Bench = {
+  title: 'rows a second when all views are rebuilt from the log',
+  baseline:
+    'the same rows upserted by the driver alone, 5,000 to a transaction, into the same tables with the same indexes',
+  stores: ['sqlite', 'mongodb'],
+  counts: 'events',
+  sizes: { full: 1_000_000, quick: 2_000 },
+  runs: 3,
+  prepare,
+  parts: { rebuild, raw },
+  rows: [
+    plain('rows written', '1/s', 'rebuild', 'rowsPerSecond'),
+    plain('the driver alone', '1/s', 'raw', 'rowsPerSecond'),
+    {
+      label: 'rebuilt ÷ driver alone',
+      unit: '×',
+      of: (parts) => figure(parts, 'rebuild', 'rowsPerSecond') / figure(parts, 'raw', 'rowsPerSecond'),
+      aim: () => atLeast(0.7),
+    },
+    plain('events projected', '1/s', 'rebuild', 'eventsPerSecond'),
+    plain('rows written for an event', '', 'rebuild', 'rowsPerEvent'),
+    plain('rebuild in all', 's', 'rebuild', 'seconds'),
+  ],
+};

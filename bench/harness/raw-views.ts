@@ -1,0 +1,194 @@
+import { join } from 'node:path';
+import type { Position } from '#libs/kernel';
+import { ReadStore, type Page, type Stored, type ViewSpec } from '#libs/read-store';
+import type { SqlValue } from '#libs/sqlite';
+import { MongoClient, type AnyBulkWriteOperation } from 'mongodb';
+import {
+  ViewCollection,
+  toStored,
+  type ViewDocument,
+} from '../../libs/read-store/src/mongodb/view-collection.js';
+import { ViewTable } from '../../libs/read-store/src/sqlite/view-table.js';
+import type { Target } from './bench.js';
+import { newDatabaseName, openRawSqlite } from './stores.js';
+
+/** Writes go to the driver in bulks of so many rows, whatever the projector's own commits hold. */
+const BULK_ROWS = 5000;
+
+/** Takes rows ready for the driver, and gives documents back for the fold. */
+interface RawTable<RowOf> {
+  /** Made before the clock runs. */
+  row(view: ViewSpec<unknown>, document: Stored<unknown>): RowOf;
+  /** What is measured. */
+  write(rows: readonly RowOf[]): Promise<void> | void;
+  read(ids: readonly string[]): Promise<Stored<unknown>[]> | Stored<unknown>[];
+}
+
+/**
+ * A read store for baselines: writes by the bare driver the very rows that a projector commits, in bulks, and times
+ * nothing but that. What the fold needs (reading documents, making their JSON) is not timed.
+ */
+export class RawViews extends ReadStore {
+  rows = 0;
+  seconds = 0;
+  private readonly views = new Map<string, RawView<unknown>>();
+
+  private constructor(
+    private readonly make: (view: ViewSpec<never>) => Promise<RawTable<unknown>> | RawTable<unknown>,
+    private readonly end: () => Promise<void> | void,
+  ) {
+    super();
+  }
+
+  static open({ mongoUrl }: Target, directory: string): RawViews {
+    if (mongoUrl !== undefined) {
+      const client = new MongoClient(mongoUrl, { writeConcern: { w: 'majority', journal: true } });
+      const database = client.db(newDatabaseName());
+      return new RawViews(
+        async (view) => {
+          const collection = new ViewCollection(view, database);
+          for (const index of collection.indexes) await collection.documents.createIndexes([index]);
+          return rawCollection(collection);
+        },
+        async () => {
+          await database.dropDatabase();
+          await client.close();
+        },
+      );
+    }
+    const db = openRawSqlite(join(directory, 'raw.db'), 'NORMAL');
+    return new RawViews(
+      (view) => {
+        const table = new ViewTable(view);
+        db.exec(table.schema);
+        return rawTable(db, table);
+      },
+      () => {
+        db.close();
+      },
+    );
+  }
+
+  override async prepare(view: ViewSpec<never>): Promise<void> {
+    this.views.set(view.name, new RawView(await this.make(view)));
+  }
+
+  override async getMany<Doc>(view: ViewSpec<Doc>, ids: readonly string[]): Promise<Stored<Doc>[]> {
+    return (await this.view(view).getMany(ids)) as Stored<Doc>[];
+  }
+
+  override async commit<Doc>(
+    view: ViewSpec<Doc>,
+    documents: readonly Stored<Doc>[],
+    checkpoint: Position,
+  ): Promise<void> {
+    const raw = this.view(view);
+    raw.position = checkpoint;
+    raw.add(view as ViewSpec<unknown>, documents);
+    if (raw.waiting >= BULK_ROWS) await this.write(raw);
+  }
+
+  /** Writes what is left. */
+  async finish(): Promise<void> {
+    for (const raw of this.views.values()) await this.write(raw);
+  }
+
+  override checkpoint(view: ViewSpec<never>): Promise<Position> {
+    return Promise.resolve(this.view(view).position);
+  }
+
+  override find<Doc>(): Promise<Page<Doc>> {
+    throw new Error('no queries here');
+  }
+
+  override count(): Promise<number> {
+    throw new Error('no queries here');
+  }
+
+  override async close(): Promise<void> {
+    await this.end();
+  }
+
+  private async write(raw: RawView<unknown>): Promise<void> {
+    const { rows, seconds } = await raw.write();
+    this.rows += rows;
+    this.seconds += seconds;
+  }
+
+  private view(view: ViewSpec<never>): RawView<unknown> {
+    const raw = this.views.get(view.name);
+    if (raw === undefined) throw new Error(`view ${view.name} is not prepared`);
+    return raw;
+  }
+}
+
+/** One view with the rows that wait for their bulk. */
+class RawView<RowOf> {
+  position: Position = -1n;
+  private rows: RowOf[] = [];
+  private readonly unwritten = new Map<string, Stored<unknown>>();
+
+  constructor(private readonly table: RawTable<RowOf>) {}
+
+  get waiting(): number {
+    return this.rows.length;
+  }
+
+  add(view: ViewSpec<unknown>, documents: readonly Stored<unknown>[]): void {
+    for (const document of documents) {
+      this.rows.push(this.table.row(view, document));
+      this.unwritten.set(document.id, document);
+    }
+  }
+
+  async getMany(ids: readonly string[]): Promise<Stored<unknown>[]> {
+    const here = ids.flatMap((id) => this.unwritten.get(id) ?? []);
+    const there = ids.filter((id) => !this.unwritten.has(id));
+    return [...here, ...(await this.table.read(there))];
+  }
+
+  async write(): Promise<{ rows: number; seconds: number }> {
+    const rows = this.rows;
+    this.rows = [];
+    const began = performance.now();
+    await this.table.write(rows);
+    const seconds = (performance.now() - began) / 1000;
+    this.unwritten.clear();
+    return { rows: rows.length, seconds };
+  }
+}
+
+function rawTable(db: ReturnType<typeof openRawSqlite>, table: ViewTable): RawTable<readonly SqlValue[]> {
+  const upsert = db.prepare(table.upsert);
+  const select = db.prepare(table.getMany);
+  return {
+    row: (view, document) => table.row(view, document),
+    write(rows) {
+      db.exec('BEGIN IMMEDIATE');
+      for (const row of rows) upsert.run(...row);
+      db.exec('COMMIT');
+    },
+    read: (ids) =>
+      select.all(JSON.stringify(ids)).map((row) => {
+        const { id, position, doc } = row as { id: string; position: number; doc: string };
+        return { id, position: BigInt(position), doc: JSON.parse(doc) as unknown };
+      }),
+  };
+}
+
+function rawCollection(collection: ViewCollection): RawTable<AnyBulkWriteOperation<ViewDocument>> {
+  let turn = 0;
+  return {
+    row(view, document) {
+      turn -= 1;
+      const [write] = collection.writes(view, [document], turn);
+      if (write === undefined) throw new Error('a document that gives no write');
+      return write;
+    },
+    async write(rows) {
+      if (rows.length > 0) await collection.documents.bulkWrite([...rows], { ordered: false });
+    },
+    read: async (ids) =>
+      (await collection.documents.find({ _id: { $in: [...ids] } }).toArray()).map((row) => toStored(row)),
+  };
+}

@@ -1,0 +1,32 @@
+import { fork, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import type { Figures } from './bench.js';
+import { profiledEnvironment } from './profiler.js';
+import type { PartAnswer, PartOrder } from './part-process.js';
+
+/** Starts a module of ours as a process, by the flags that the product runs with: none. */
+export const launch = (module: string, name: string): ChildProcess =>
+  fork(join(import.meta.dirname, module), [], { execArgv: [], env: profiledEnvironment(name) });
+
+/** The first message of a process. @throws {Error} it ends before. */
+export async function firstMessage(child: ChildProcess, what: string): Promise<unknown> {
+  const gone = once(child, 'exit').then(([code, signal]: unknown[]) => {
+    throw new Error(`${what} ended with ${String(code ?? signal)} before it answered`);
+  });
+  const [message] = (await Promise.race([once(child, 'message'), gone])) as [unknown];
+  gone.catch(() => undefined);
+  return message;
+}
+
+/** Runs one part of a bench in a process of its own. @throws {Error} with the part's own words. */
+export async function runPart(order: PartOrder): Promise<Figures> {
+  const what = `${order.bench} ${order.part}`;
+  const child = launch('part-process.js', what.replace(' ', '-'));
+  const ended = once(child, 'exit');
+  child.send(order);
+  const answer = (await firstMessage(child, what)) as PartAnswer;
+  await ended;
+  if ('error' in answer) throw new Error(`${what}: ${answer.error}`);
+  return answer.figures;
+}
