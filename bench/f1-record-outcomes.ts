@@ -1,14 +1,7 @@
 import { join } from 'node:path';
-import type { EventStore, NewEvent } from '#libs/event-store';
+import { type EventStore, type NewEvent, appendEvents, decideAndAppend, metadataOf } from '#libs/event-store';
 import { idFrom, inFlight } from '#libs/kernel';
-import {
-  appendEvents,
-  batchCodecs,
-  batchDecider,
-  decideAndAppend,
-  metadataOf,
-  type Batch,
-} from '#libs/remediation';
+import { batchCodecs, batchDecider, type Batch } from '#libs/remediation';
 import { EventStoreDBClient, jsonEvent, NO_STREAM } from '@eventstore/db-client';
 import { atLeast, figure, plain, type Bench, type PartInput } from './harness/bench.js';
 import { timed } from './harness/statistics.js';

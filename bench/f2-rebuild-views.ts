@@ -40,6 +40,18 @@ class CountedStore extends ReadStore {
     return this.inner.commit(view, documents, checkpoint);
   }
 
+  override builds(view: ViewSpec<never>) {
+    return this.inner.builds(view);
+  }
+
+  override activate(view: ViewSpec<never>, build: number, asOf: Position) {
+    return this.inner.activate(view, build, asOf);
+  }
+
+  override discard(view: ViewSpec<never>, build: number) {
+    return this.inner.discard(view, build);
+  }
+
   override checkpoint(view: ViewSpec<never>) {
     return this.inner.checkpoint(view);
   }

@@ -3,7 +3,13 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { actionLogView, copiesView, historyView } from '#libs/action-center';
-import type { DomainEvent, RecordedEvent } from '#libs/event-store';
+import {
+  type DomainEvent,
+  type RecordedEvent,
+  decideAndAppend,
+  metadataOf,
+  type Decider,
+} from '#libs/event-store';
 import { SqliteEventStore } from '#libs/event-store/sqlite';
 import { Projector, type Projection, type Stored } from '#libs/read-store';
 import { SqliteReadStore } from '#libs/read-store/sqlite';
@@ -12,13 +18,10 @@ import {
   batchCodecs,
   batchDecider,
   batchStream,
-  decideAndAppend,
-  metadataOf,
   remediationCodecs,
   remediationDecider,
   remediationStream,
   type BatchCommand,
-  type Decider,
   type RemediationCommand,
 } from '#libs/remediation';
 import { ViewTable } from '../libs/read-store/src/sqlite/view-table.js';
@@ -137,7 +140,7 @@ const emmett =
   async ({ size, directory }: PartInput) => {
     const { remediation, batches } = workload(size);
     const peer = (await import(pathToFileURL(join(PEER, 'workload.mjs')).href)) as PeerModule;
-    const tables = PROJECTIONS.map((view) => new ViewTable(view));
+    const tables = PROJECTIONS.map((view) => new ViewTable(view, 1));
     const types = [...batchCodecs.types, ...remediationCodecs.types];
     const work = (): PeerWork => ({
       streams: [
@@ -171,7 +174,7 @@ const emmett =
 
 function tablesIn(fileName: string, tables: readonly ViewTable[]): ReturnType<typeof openRawSqlite> {
   const db = openRawSqlite(fileName, 'NORMAL');
-  for (const table of tables) db.exec(table.schema);
+  for (const { schema, indexes } of tables) for (const statement of [schema, ...indexes]) db.exec(statement);
   return db;
 }
 

@@ -1,15 +1,8 @@
 import { ActionCenter, actionLogId } from '#libs/action-center';
-import type { NewEvent } from '#libs/event-store';
+import { type NewEvent, appendEvents, metadataOf } from '#libs/event-store';
 import { idFrom, pause } from '#libs/kernel';
 import { Projector, type AnyProjection } from '#libs/read-store';
-import {
-  appendEvents,
-  batchCodecs,
-  batchDecider,
-  batchStream,
-  metadataOf,
-  recordSubmission,
-} from '#libs/remediation';
+import { batchCodecs, batchDecider, batchStream, recordSubmission } from '#libs/remediation';
 import { VIEWS } from '../apps/server/src/runtime.js';
 import { atMost, plain, type Bench, type PartInput } from './harness/bench.js';
 import { openEventStore, openReadStore } from './harness/stores.js';

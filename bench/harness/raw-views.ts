@@ -46,7 +46,7 @@ export class RawViews extends ReadStore {
       const database = client.db(newDatabaseName());
       return new RawViews(
         async (view) => {
-          const collection = new ViewCollection(view, database);
+          const collection = new ViewCollection(view, 1, database);
           for (const index of collection.indexes) await collection.documents.createIndexes([index]);
           return rawCollection(collection);
         },
@@ -59,8 +59,8 @@ export class RawViews extends ReadStore {
     const db = openRawSqlite(join(directory, 'raw.db'), 'NORMAL');
     return new RawViews(
       (view) => {
-        const table = new ViewTable(view);
-        db.exec(table.schema);
+        const table = new ViewTable(view, 1);
+        for (const statement of [table.schema, ...table.indexes]) db.exec(statement);
         return rawTable(db, table);
       },
       () => {
@@ -95,6 +95,18 @@ export class RawViews extends ReadStore {
 
   override checkpoint(view: ViewSpec<never>): Promise<Position> {
     return Promise.resolve(this.view(view).position);
+  }
+
+  override builds(): Promise<never> {
+    throw new Error('one build only');
+  }
+
+  override activate(): Promise<never> {
+    throw new Error('one build only');
+  }
+
+  override discard(): Promise<never> {
+    throw new Error('one build only');
   }
 
   override find<Doc>(): Promise<Page<Doc>> {

@@ -1,3 +1,4 @@
+import type { CommandContext } from '#libs/event-store';
 import {
   batchDecider,
   batchStream,
@@ -6,7 +7,6 @@ import {
   type BatchCommand,
   type BatchEvent,
   type BatchState,
-  type CommandContext,
   type CopyResult,
   type RemediationAction,
 } from '#libs/remediation';

@@ -1,14 +1,12 @@
-import type { EventStore } from '#libs/event-store';
+import { type EventStore, appendEvents, decideAndAppend } from '#libs/event-store';
 import { inGroups, newId, type Position } from '#libs/kernel';
 import { catalogCodecs, importStream, type EmailRecord } from '#libs/mail-catalog';
 import {
   PlanCounter,
-  appendEvents,
   batchCodecs,
   batchDecider,
   batchStream,
   batcher,
-  decideAndAppend,
   pendingTargets,
   recordSubmission,
   remediationCodecs,

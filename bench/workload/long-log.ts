@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { cp, readFile, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { ActionCenter, actionLogView, historyView, type HistoryDoc } from '#libs/action-center';
-import type { DomainEvent, EventCodecs, RecordedEvent } from '#libs/event-store';
+import { type DomainEvent, type EventCodecs, type RecordedEvent, metadataOf } from '#libs/event-store';
 import type { Projection, ReadStore, Stored } from '#libs/read-store';
 import {
   MAX_BATCH_COPIES,
@@ -10,7 +10,6 @@ import {
   batchCodecs,
   batchDecider,
   batcher,
-  metadataOf,
   planner,
   remediationCodecs,
   type Batch,
