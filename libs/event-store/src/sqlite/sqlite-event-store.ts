@@ -1,6 +1,7 @@
 import { ClawbackError, invalidInput, isClawbackError, START, type Position } from '#libs/kernel';
 import { SqliteFile, type SqlRow } from '#libs/sqlite';
 import { checkAppend, checkAppendSize, checkCount, toJson } from '../append-rules.js';
+import { RecentEvents, type ReadEvent } from './recent-events.js';
 import {
   EventStore,
   isWrongExpectedRevision,
@@ -65,6 +66,9 @@ interface EventRow {
   readonly metadata: string;
 }
 
+/** Characters of JSON that are kept for those who follow the log close behind each other. */
+const RECENT_LENGTH = 2 * PAGE_LENGTH;
+
 /** An event with its JSON written out. */
 interface EncodedEvent {
   readonly id: string;
@@ -74,7 +78,7 @@ interface EncodedEvent {
 }
 
 interface Page {
-  readonly events: RecordedEvent[];
+  readonly events: readonly RecordedEvent[];
   /** Nothing came after these events when they were read. */
   readonly ended: boolean;
 }
@@ -92,6 +96,7 @@ export interface SqliteEventStoreOptions {
 export class SqliteEventStore extends EventStore {
   protected readonly file: SqliteFile;
   private readonly sleepers = new Set<() => void>();
+  private readonly recent = new RecentEvents(RECENT_LENGTH);
   private readonly onState: (state: SubscriptionState) => void;
   private subscriptions = 0;
 
@@ -159,7 +164,7 @@ export class SqliteEventStore extends EventStore {
     tell('catchingUp', reached);
     try {
       while (!signal.aborted) {
-        const { events, ended } = this.page(maxBatch, ALL_AFTER, reached);
+        const { events, ended } = this.following(reached, maxBatch);
         if (events.length === 0 && toldCaughtUp) {
           await this.sleep(signal);
           continue;
@@ -248,8 +253,22 @@ export class SqliteEventStore extends EventStore {
     return row === undefined ? BEFORE_FIRST : BigInt(row.revision);
   }
 
+  /** What comes after a position, from what others have just read or else from the file. */
+  private following(after: Position, maxRows: number): Page {
+    return guarded(() => {
+      const known = this.recent.after(after, maxRows);
+      if (known !== undefined) {
+        const newest = toPosition(this.file.get(HEAD)?.position ?? null);
+        return { events: known, ended: known.at(-1)?.position === newest };
+      }
+      const read = takeRows(this.file.iterate(ALL_AFTER, after), maxRows);
+      this.recent.add(after, read.events);
+      return pageOf(read);
+    });
+  }
+
   private page(maxRows: number, sql: string, ...values: readonly (string | bigint)[]): Page {
-    return guarded(() => takePage(this.file.iterate(sql, ...values), maxRows));
+    return guarded(() => pageOf(takeRows(this.file.iterate(sql, ...values), maxRows)));
   }
 
   private wakeAll(): void {
@@ -339,14 +358,22 @@ function checkText(field: string, text: string): void {
   }
 }
 
+interface ReadPage {
+  readonly events: readonly ReadEvent[];
+  readonly ended: boolean;
+}
+
+const pageOf = ({ events, ended }: ReadPage): Page => ({ events: events.map(({ event }) => event), ended });
+
 /** The first rows as events, and whether these were all. */
-function takePage(rows: Iterable<SqlRow>, maxRows: number): Page {
-  const events: RecordedEvent[] = [];
-  let length = 0;
+function takeRows(rows: Iterable<SqlRow>, maxRows: number): ReadPage {
+  const events: ReadEvent[] = [];
+  let total = 0;
   for (const row of rows as Iterable<unknown> as Iterable<EventRow>) {
-    if (events.length === maxRows || length > PAGE_LENGTH) return { events, ended: false };
-    events.push(toRecorded(row));
-    length += row.data.length + row.metadata.length;
+    if (events.length === maxRows || total > PAGE_LENGTH) return { events, ended: false };
+    const length = row.data.length + row.metadata.length;
+    events.push({ event: toRecorded(row), length });
+    total += length;
   }
   return { events, ended: true };
 }

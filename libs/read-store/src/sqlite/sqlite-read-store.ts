@@ -1,6 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { canonicalJson, ClawbackError, inGroups, START, type Position } from '#libs/kernel';
-import { SqliteFile, type SqlRow } from '#libs/sqlite';
+import { SqliteFile, type SqlRow, type SqlValue } from '#libs/sqlite';
 import {
   ReadStore,
   type Builds,
@@ -142,7 +142,7 @@ export class SqliteReadStore extends ReadStore {
       const table = this.table(view);
       const rows = documents.map((document) => table.row(view, document));
       this.file.transaction(() => {
-        for (const row of rows) this.file.run(table.upsert, ...row);
+        for (const row of rows) this.write(table, row);
         this.file.run(MOVE_CHECKPOINT, table.name, checkpoint);
       });
     });
@@ -177,6 +177,11 @@ export class SqliteReadStore extends ReadStore {
     return settled(() => {
       this.file.close();
     });
+  }
+
+  private write(table: ViewTable, row: readonly SqlValue[]): void {
+    if (table.update !== undefined && this.file.run(table.update, ...table.narrowed(row)) > 0) return;
+    this.file.run(table.upsert, ...row);
   }
 
   private checkpointOf(place: string): Position {

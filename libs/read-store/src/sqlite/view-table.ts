@@ -27,7 +27,13 @@ export class ViewTable {
   readonly name: string;
   /** Replaces a document only by a later one. Takes the values of {@link row}. */
   readonly upsert: string;
+  /**
+   * Replaces a document by a later one with the same values in every index, and nothing else: the upsert would write all
+   * index entries anew, since it names their columns. Takes the values of {@link narrowed}. Undefined without indexes.
+   */
+  readonly update: string | undefined;
   readonly getMany: string;
+  private readonly order: readonly number[];
   private readonly fields: readonly string[];
 
   constructor(
@@ -41,6 +47,20 @@ export class ViewTable {
     this.upsert =
       `INSERT INTO ${this.name} (${columns.join(', ')}) VALUES (${columns.map(() => '?').join(', ')}) ` +
       `ON CONFLICT (id) DO UPDATE SET ${updates.join(', ')} WHERE excluded.position > ${this.name}.position`;
+    const indexed = new Set(view.indexes.flat());
+    const [kept, changed] = [true, false].map((isIndexed) =>
+      this.fields.filter((field) => indexed.has(field) === isIndexed),
+    ) as [string[], string[]];
+    const set = ['position', ...changed.map(columnOf), 'doc'].map((column) => `${column} = ?`);
+    const where = ['id', ...kept.map(columnOf)].map((column) => `${column} = ?`);
+    this.update =
+      kept.length === 0
+        ? undefined
+        : `UPDATE ${this.name} SET ${set.join(', ')} WHERE ${where.join(' AND ')} AND position < ?`;
+    const at = (column: string): number => columns.indexOf(column);
+    this.order = [
+      ...['position', ...changed.map(columnOf), 'doc', 'id', ...kept.map(columnOf), 'position'].map(at),
+    ];
     this.getMany = `SELECT id, position, doc FROM ${this.name} WHERE id IN (SELECT value FROM json_each(?))`;
   }
 
@@ -68,6 +88,11 @@ export class ViewTable {
     const values = fieldValues(view, stored.doc);
     const fields = this.fields.map((field) => toColumn(values[field]));
     return [stored.id, stored.position, ...fields, JSON.stringify(stored.doc)];
+  }
+
+  /** The values of a row in the order of {@link update}. */
+  narrowed(row: readonly SqlValue[]): readonly SqlValue[] {
+    return this.order.map((index) => row[index] ?? null);
   }
 
   /** One row more than the limit, to see whether there is a next page. */
