@@ -5,6 +5,7 @@ import { appendEvents, isWrongExpectedRevision, type RecordedEvent } from '#libs
 import { SqliteEventStore } from '#libs/event-store/sqlite';
 import { collect, newId } from '#libs/kernel';
 import { batchCodecs, batchStream, emptyTally, remediationStream } from '#libs/remediation';
+import { VIEWS as ALL_VIEWS } from '../../apps/server/src/runtime.js';
 import { PROJECT_ROOT } from '../support/mail-input.js';
 import {
   TestServer,
@@ -40,7 +41,7 @@ interface HealthBody {
 type Line = Readonly<Record<string, unknown>>;
 
 const ERROR = 50;
-const VIEWS = ['actionLog', 'copies', 'emails', 'history'];
+const VIEWS = Object.keys(ALL_VIEWS);
 
 /** One line of `/metrics` for each series. */
 const series = async (server: TestServer): Promise<ReadonlyMap<string, number>> => {
@@ -88,7 +89,7 @@ describe('a server that is well', () => {
       [
         ...['eventStore', 'readStore', 'executor'],
         ...VIEWS.map((view) => `view:${view}`),
-        ...['executor', 'projector', 'sandbox'].map((name) => `subscription:${name}`),
+        ...['executor', 'projector', 'sandbox', 'webhooks'].map((name) => `subscription:${name}`),
       ]
         .map((name) => `${name} ok`)
         .sort(),

@@ -1,9 +1,13 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { sampleLines } from '#libs/mail-catalog';
+import { VIEWS } from '../../apps/server/src/runtime.js';
 import { ViewReader, rebuild, type ViewBody } from '../support/rebuild.js';
 import { TestServer, bodyOf, request, until, type TestTenant } from '../support/server.js';
 
-const NAMES = ['actionLog', 'copies', 'emails', 'history'];
+const NAMES = Object.keys(VIEWS);
+
+/** Nobody has registered a webhook here. */
+const WITHOUT_DOCUMENTS: ReadonlySet<string> = new Set(['webhooks', 'webhookDeliveries']);
 
 let server: TestServer;
 let tenant: TestTenant;
@@ -43,7 +47,7 @@ describe('building a view anew', () => {
       expect(rebuilt).toMatchObject({ active: 2, lastComparison: { differing: 0 } });
       const { built, active } = rebuilt.lastComparison ?? {};
       expect(built?.checksum).toBe(active?.checksum);
-      expect(built?.documents).toBeGreaterThan(0);
+      if (!WITHOUT_DOCUMENTS.has(name)) expect(built?.documents).toBeGreaterThan(0);
     }
     expect((await reader.stop()).failures).toEqual([]);
     expect(await everything()).toEqual(before);
@@ -99,7 +103,7 @@ describe('building a view anew', () => {
     expect(await change('history', 'discard', 409)).toMatchObject({ code: 'noOtherBuild' });
     expect(await change('nothing', 'rebuild', 404)).toMatchObject({
       code: 'viewNotFound',
-      detail: 'there is no view nothing; there are actionLog, copies, emails, history',
+      detail: `there is no view nothing; there are ${NAMES.join(', ')}`,
     });
     const answer = await tenant.as('admin').post('/v1/views/history/rebuild', { acceptDifferences: 'yes' });
     expect(bodyOf(answer, 400)).toMatchObject({ errors: [{ field: 'acceptDifferences' }] });
