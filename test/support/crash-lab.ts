@@ -21,7 +21,7 @@ export class Dice {
   }
 }
 
-const ORDER: readonly EntryBody['status'][] = ['pending', 'queued', 'inProgress', 'completed'];
+const ORDER: readonly EntryBody['status'][] = ['pending', 'started', 'queued', 'inProgress', 'completed'];
 
 /** What is wrong with an entry of the history, by itself and after what was seen of it before. */
 export function problemsOf(before: EntryBody | undefined, now: EntryBody): string[] {

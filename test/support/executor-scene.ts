@@ -10,7 +10,7 @@ import type { MailboxGateway } from '#libs/mailbox';
 import { batchStream, remediationStream, type SelectedEmail, type Submission } from '#libs/remediation';
 import { emailOf } from './examples.js';
 import { InMemoryTenant } from './in-memory-tenant.js';
-import { RemediationWorld, TENANT } from './remediation-world.js';
+import { RemediationWorld, TENANT, type SubmitOptions } from './remediation-world.js';
 import { TestClock } from './test-clock.js';
 
 const options: ExecutorOptions = {
@@ -95,10 +95,7 @@ export class ExecutorScene {
   }
 
   /** Delivers the emails and submits their soft delete. */
-  submit(
-    ids: readonly string[],
-    over: { approve?: boolean; batchCopies?: number } = {},
-  ): Promise<Submission> {
+  submit(ids: readonly string[], over: SubmitOptions = {}): Promise<Submission> {
     const all = emails(...ids);
     for (const { networkMessageId, recipientEmailAddress } of all) {
       const mailbox = recipientEmailAddress;
@@ -127,7 +124,7 @@ export class ExecutorScene {
 
   /** When this remediation has finished: the type of its last event. */
   async finished({ approvalId }: Submission): Promise<string> {
-    const types = ['RemediationCompleted', 'RemediationFailed'];
+    const types = ['RemediationCompleted', 'RemediationFailed', 'RemediationCancelled'];
     const last = await this.event(
       (event) => event.stream === remediationStream(approvalId) && types.includes(event.type),
     );

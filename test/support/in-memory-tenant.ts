@@ -1,4 +1,11 @@
-import { MailboxError, MailboxGateway, type Folder, type MoveRequest, type MoveResult } from '#libs/mailbox';
+import {
+  Folders,
+  MailboxError,
+  MailboxGateway,
+  type Folder,
+  type MoveRequest,
+  type MoveResult,
+} from '#libs/mailbox';
 
 /** Which copy: the part of a request that does not say what to do with it. */
 export type CopyPlace = Pick<MoveRequest, 'tenant' | 'mailbox' | 'networkMessageId' | 'copyKind'>;
@@ -42,7 +49,7 @@ export class InMemoryTenant extends MailboxGateway {
     const { to, onlyFrom } = request;
     if (!this.mailboxes.has(mailboxOf(request))) return { kind: 'mailboxNotFound' };
     const from = this.locate(request);
-    if (from === undefined) return { kind: 'notFound' };
+    if (from === undefined || from === Folders.recoverablePurges) return { kind: 'notFound' };
     if (from === to) return { kind: 'alreadyInDestination', folder: from };
     if (onlyFrom !== undefined && from !== onlyFrom) return { kind: 'movedSince', folder: from };
     this.folders.set(keyOf(request), to);

@@ -1,14 +1,19 @@
 import { decideAndAppend, load, type CommandContext, type Decider } from '#libs/event-store';
 import { actionLogView, copiesView, copyDocId, historyView } from '#libs/action-center';
 import { BatchRunner } from '#libs/executor';
-import { START, idFrom, type Position } from '#libs/kernel';
+import { Clock, START, idFrom, type Position } from '#libs/kernel';
 import type { MailboxGateway } from '#libs/mailbox';
 import type { Projection } from '#libs/read-store';
 import {
   ActiveRemediations,
+  ApprovalPolicies,
+  ApproveRemediation,
+  ApproveRemediationHandler,
   CopyStates,
   PlanCounter,
   RemediationLimits,
+  RetryRemediation,
+  RetryRemediationHandler,
   UndoRemediation,
   UndoRemediationHandler,
   batchCodecs,
@@ -26,10 +31,12 @@ import {
   type BatchCommand,
   type BatchEvent,
   type BatchState,
+  type KnownRemediation,
   type PlanRules,
   type Remediation,
   type RemediationCommand,
   type RemediationEvent,
+  type Retryable,
   type SelectedEmail,
   type Submission,
   type Tally,
@@ -39,6 +46,15 @@ import { InMemoryEventStore } from './in-memory-event-store.js';
 import { TestClock } from './test-clock.js';
 
 export const TENANT = 'fabrikam';
+const EXPIRE_MS = 7 * 24 * 3_600_000;
+const LIMITS = new RemediationLimits(100, 1000, 100, 50, 1_000_000, 1000, 0.4, 1000);
+
+export interface SubmitOptions {
+  readonly approve?: boolean;
+  readonly batchCopies?: number;
+  /** What else the submission says. */
+  readonly terms?: Partial<Submission>;
+}
 
 /** The documents of a view, folded event by event from the log: what a projector makes, without a store. */
 export class Fold<Doc> {
@@ -77,6 +93,8 @@ export class RemediationWorld {
   now = new Date('2025-03-07T08:00:00.000Z');
   private commands = 0;
   private readonly undos: UndoRemediationHandler;
+  private readonly retries: RetryRemediationHandler;
+  private readonly approvals: ApproveRemediationHandler;
   private readonly remediation: Decider<Remediation, RemediationCommand, RemediationEvent>;
   private readonly batch: Decider<BatchState, BatchCommand, BatchEvent>;
 
@@ -87,7 +105,14 @@ export class RemediationWorld {
       this.store,
       new FoldedCopyStates(this.copies),
       new NothingActive(),
-      new RemediationLimits(100, 1000, 100, 50, 1_000_000),
+      LIMITS,
+    );
+    this.retries = new RetryRemediationHandler(this.store, new NothingActive(), LIMITS, new NoPolicy());
+    this.approvals = new ApproveRemediationHandler(
+      this.store,
+      new NothingActive(),
+      LIMITS,
+      new ClockOfWorld(() => this.now),
     );
   }
 
@@ -100,7 +125,7 @@ export class RemediationWorld {
   async submit(
     emails: readonly SelectedEmail[],
     rules: PlanRules,
-    { approve = true, batchCopies = 3 }: { approve?: boolean; batchCopies?: number } = {},
+    { approve = true, batchCopies = 3, terms = {} }: SubmitOptions = {},
   ): Promise<Submission> {
     const approvalId = `r${this.submitted.length + 1}`;
     const planId = `plan-${approvalId}`;
@@ -136,6 +161,9 @@ export class RemediationWorld {
       tally: counter.startingTally(),
       batches,
       requestHash: `request-${approvalId}`,
+      submittedBy: context.actor,
+      expiresAt: new Date(context.now.getTime() + EXPIRE_MS).toISOString(),
+      ...terms,
     };
     await recordSubmission(this.store, submission, approve, context);
     this.submitted.push(approvalId);
@@ -156,6 +184,7 @@ export class RemediationWorld {
       flushMs: 1000,
     });
     const context = { tenant: TENANT, actor: 'kim', correlationId: approvalId, causationId: approvalId };
+    await this.decide(approvalId, { type: 'Queue', now: this.now });
     await this.decide(approvalId, { type: 'Start' });
     const tallies: Tally[] = [];
     for (let number = 0; number < batches; number += 1) {
@@ -170,13 +199,33 @@ export class RemediationWorld {
 
   /** Submits the undo of everything that a remediation moved. */
   async undo(approvalId: string): Promise<Submission> {
-    const { tenant, actor, causationId, now } = this.context(approvalId);
-    const context = { tenant, actor, causationId, now };
     const { submission } = await this.undos.execute(
-      new UndoRemediation(approvalId, { all: true }, undefined, '', context),
+      new UndoRemediation(approvalId, { all: true }, undefined, '', this.context(approvalId)),
     );
     this.submitted.push(submission.approvalId);
     return submission;
+  }
+
+  /** Submits the retry of those copies that had one of these outcomes; approved at once. */
+  async retry(
+    approvalId: string,
+    outcomes: readonly Retryable[] = ['failed', 'timedOut'],
+  ): Promise<Submission> {
+    const { submission } = await this.retries.execute(
+      new RetryRemediation(approvalId, outcomes, undefined, '', this.context(approvalId), true),
+    );
+    this.submitted.push(submission.approvalId);
+    return submission;
+  }
+
+  /** Somebody else than the submitter approves a proposal, or the first emails of it. */
+  async approve(approvalId: string, firstEmails?: number): Promise<KnownRemediation> {
+    const { submission } = await this.remediationState(approvalId);
+    const context = { ...this.context(approvalId), actor: 'lee@fabrikam.example' };
+    await this.approvals.execute(
+      new ApproveRemediation(approvalId, submission.selectionHash, context, firstEmails),
+    );
+    return this.remediationState(approvalId);
   }
 
   async decide(approvalId: string, command: RemediationCommand): Promise<void> {
@@ -201,7 +250,7 @@ export class RemediationWorld {
     return (await decideAndAppend(this.store, batchCodecs, this.batch, stream, command, context)).state;
   }
 
-  async remediationState(approvalId: string): Promise<Exclude<Remediation, { status: 'none' }>> {
+  async remediationState(approvalId: string): Promise<KnownRemediation> {
     const { state } = await load(
       this.store,
       remediationCodecs,
@@ -255,6 +304,22 @@ class FoldedCopyStates extends CopyStates {
         docs.flatMap((doc) => (doc.lastMovedBy === undefined ? [] : [[copyKeyOf(doc), doc.lastMovedBy]])),
       ),
     );
+  }
+
+  touchedBy(): Promise<ReadonlySet<string>> {
+    throw new Error('nothing here asks this');
+  }
+}
+
+class ClockOfWorld extends Clock {
+  constructor(readonly now: () => Date) {
+    super();
+  }
+}
+
+class NoPolicy extends ApprovalPolicies {
+  of(): { fourEyesFrom: undefined; fourEyesForHardDelete: boolean; expireAfterMs: number } {
+    return { fourEyesFrom: undefined, fourEyesForHardDelete: false, expireAfterMs: EXPIRE_MS };
   }
 }
 

@@ -1,6 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import type { RecordedEvent } from '#libs/event-store';
+import type { KnownRemediation, Submission } from '#libs/remediation';
 import { submissionOf, tallyOf } from '../../../test/support/examples.js';
 import { ActiveRemediation } from './active-remediation.js';
 
@@ -14,7 +15,11 @@ const approval: RecordedEvent = {
   metadata: {},
 };
 const tally = tallyOf({ recipient: { succeeded: 1 } });
-const remediationOf = (batches: number) => new ActiveRemediation(approval, submissionOf({ batches }));
+const knownOf = (over: Partial<Submission>, known: Partial<KnownRemediation> = {}): KnownRemediation => {
+  const submission = submissionOf(over);
+  return { status: 'started', submission, tally: submission.tally, undoneBy: [], ...known };
+};
+const remediationOf = (batches: number) => new ActiveRemediation(approval, knownOf({ batches }));
 
 /** Releases what is next. */
 function release(remediation: ActiveRemediation, ahead: number): number[] {
@@ -81,6 +86,42 @@ describe('the end', () => {
     remediation.settle(1, tally);
     expect(remediation.allSettled).toBe(true);
     expect(remediationOf(0).allSettled).toBe(true);
+  });
+});
+
+describe('of a part that was approved', () => {
+  const partOf = (known: Partial<KnownRemediation>) =>
+    new ActiveRemediation(approval, knownOf({ batches: 5 }, known));
+
+  it('only the batches are released, and they are all there is to settle', () => {
+    const remediation = partOf({ approvedBatches: 2 });
+    expect(remediation.isPart).toBe(true);
+    expect(release(remediation, 9)).toEqual([0, 1]);
+    for (const batch of [0, 1]) remediation.settle(batch, tally);
+    expect(remediation.allSettled).toBe(true);
+    expect(remediation.toRelease(9)).toEqual([]);
+  });
+
+  it('the rest comes to its end as well when it is stopped', () => {
+    const remediation = partOf({ approvedBatches: 2 });
+    release(remediation, 1);
+    remediation.settle(0, tally);
+    remediation.stopped = 'cancelled';
+    expect([remediation.isPart, remediation.allSettled]).toEqual([false, false]);
+    expect(remediation.toWithdraw()).toEqual([1, 2, 3, 4]);
+  });
+
+  it('it is known how far it came, once the rest was approved', () => {
+    const remediation = partOf({ partBatches: 2 });
+    expect([remediation.isPart, remediation.partBatches, remediation.limit]).toEqual([false, 2, 5]);
+  });
+});
+
+describe('the start', () => {
+  it('is when it is asked for, else now', () => {
+    const startAt = '2025-03-08T08:00:00.000Z';
+    expect(new ActiveRemediation(approval, knownOf({ startAt })).startsAt).toBe(Date.parse(startAt));
+    expect(remediationOf(1).startsAt).toBe(0);
   });
 });
 

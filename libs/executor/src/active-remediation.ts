@@ -1,21 +1,52 @@
 import type { RecordedEvent } from '#libs/event-store';
-import type { Submission, Tally } from '#libs/remediation';
+import type { KnownRemediation, Submission, Tally, Withdrawal } from '#libs/remediation';
 
 /** What a coordinator knows of a remediation that is under way. */
 export class ActiveRemediation {
-  /** Batches below this one are released, as far as this coordinator has seen to it. */
+  /** Batches below this one are given out or withdrawn, as far as this coordinator has seen to it. */
   released = 0;
+  /** Whether it is known that somebody works on it. */
+  begun = false;
+  /** Whether its batches are being given out; before its time they are not. */
+  launched = false;
+  /** Nothing more is given out: what was not, gets this outcome. */
+  stopped: Withdrawal | undefined;
+  /** Milliseconds since 1970. */
+  deadline: number | undefined;
+  readonly submission: Submission;
   private readonly settled = new Map<number, Tally>();
   /** When a released batch without a result may be given to somebody else: its claim's deadline, or a while after its release. */
   private readonly due = new Map<number, number>();
 
   constructor(
     readonly approval: RecordedEvent,
-    readonly submission: Submission,
-  ) {}
+    private readonly state: KnownRemediation,
+  ) {
+    this.submission = state.submission;
+  }
+
+  /** When it may begin, in milliseconds since 1970. */
+  get startsAt(): number {
+    return Date.parse(this.submission.startAt ?? '') || 0;
+  }
+
+  /** Only a part was approved; the rest is not to run. Once it is stopped, all of it comes to its end. */
+  get isPart(): boolean {
+    return this.state.approvedBatches !== undefined && this.stopped === undefined;
+  }
+
+  /** How many batches may be given out. */
+  get limit(): number {
+    return this.isPart ? (this.state.approvedBatches ?? 0) : this.submission.batches;
+  }
+
+  /** How many batches have run as a part that was approved before the rest. */
+  get partBatches(): number {
+    return this.state.partBatches ?? 0;
+  }
 
   get allSettled(): boolean {
-    return this.settled.size === this.submission.batches;
+    return this.settled.size >= this.limit;
   }
 
   get tallies(): Iterable<Tally> {
@@ -24,8 +55,12 @@ export class ActiveRemediation {
 
   /** The next batches to release, so that at most `ahead` are released and not settled. */
   toRelease(ahead: number): number[] {
-    const until = Math.min(this.submission.batches, this.settled.size + ahead);
-    return Array.from({ length: Math.max(0, until - this.released) }, (_, index) => this.released + index);
+    return this.upTo(Math.min(this.limit, this.settled.size + ahead));
+  }
+
+  /** The batches that will never be given out. */
+  toWithdraw(): number[] {
+    return this.upTo(this.submission.batches);
   }
 
   settle(batch: number, tally: Tally): void {
@@ -41,5 +76,9 @@ export class ActiveRemediation {
   /** Released batches that should have settled by now. */
   overdue(now: number): number[] {
     return [...this.due].filter(([, until]) => until < now).map(([batch]) => batch);
+  }
+
+  private upTo(end: number): number[] {
+    return Array.from({ length: Math.max(0, end - this.released) }, (_, index) => this.released + index);
   }
 }

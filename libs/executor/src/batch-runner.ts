@@ -3,16 +3,24 @@ import {
   type EventStore,
   appendEvents,
   decideAndAppend,
+  fold,
   type CommandContext,
 } from '#libs/event-store';
 import { idFrom, newId, pause, type Clock } from '#libs/kernel';
-import { isMailboxError, type MailboxGateway, type MoveRequest, type MoveResult } from '#libs/mailbox';
+import {
+  Folders,
+  isMailboxError,
+  type MailboxGateway,
+  type MoveRequest,
+  type MoveResult,
+} from '#libs/mailbox';
 import {
   batchCodecs,
   batchDecider,
   batchStream,
   isClaimRefused,
   pendingTargets,
+  settledTally,
   type BatchCommand,
   type BatchState,
   type CopyResult,
@@ -69,7 +77,7 @@ export class BatchRunner {
     signal: AbortSignal,
   ): Promise<Tally | undefined> {
     const stream = batchStream(planId, number);
-    const settled = await this.settledTally(stream);
+    const settled = await settledTally(this.store, planId, number);
     if (settled !== undefined) return settled;
     const now = this.clock.now();
     try {
@@ -97,15 +105,6 @@ export class BatchRunner {
     }
   }
 
-  /** The last event of a settled batch says everything; the others need not be read. */
-  private async settledTally(stream: string): Promise<Tally | undefined> {
-    for await (const recorded of this.store.readStream(stream, { direction: 'backwards', maxCount: 1 })) {
-      const event = batchCodecs.decode(recorded);
-      if (event?.type === 'BatchSettled') return event.data.tally;
-    }
-    return undefined;
-  }
-
   private async work(
     claimed: Started,
     claimedRevision: bigint,
@@ -128,7 +127,7 @@ export class BatchRunner {
       const step = `${command.type}-${String(revision)}`;
       const at = this.commandContext(context, stream, step, this.clock.now());
       revision = (await appendEvents(this.store, batchCodecs, stream, revision, events, at)).revision;
-      state = events.reduce<BatchState>(batchDecider.evolve, state) as Started;
+      state = fold(batchDecider, state as BatchState, events) as Started;
     };
 
     const record = async (): Promise<void> => {
@@ -190,7 +189,7 @@ export class BatchRunner {
     for (let attempt = 1; ; attempt += 1) {
       signal.throwIfAborted();
       try {
-        return resultOf(await this.gateway.move(request, signal));
+        return resultOf(await this.gateway.move(request, signal), request);
       } catch (error) {
         if (!isMailboxError(error)) throw error;
         if (!error.retryable || attempt >= this.options.maxAttempts) {
@@ -212,12 +211,15 @@ export class BatchRunner {
   }
 }
 
-const resultOf = (moved: MoveResult): CopyResult => {
+const resultOf = (moved: MoveResult, { onlyFrom }: MoveRequest): CopyResult => {
   switch (moved.kind) {
     case 'mailboxNotFound':
       return { kind: 'notRemediable', reason: 'mailboxNotFound' };
     case 'movedSince':
-      return { kind: 'notRemediable', reason: 'movedSince' };
+      return {
+        kind: 'notRemediable',
+        reason: onlyFrom === Folders.quarantine ? 'notInQuarantine' : 'movedSince',
+      };
     default:
       return moved;
   }

@@ -23,6 +23,7 @@ const positionOf = (scene: ExecutorScene, type: string, { approvalId }: Submissi
     .event((event) => event.type === type && event.stream === remediationStream(approvalId))
     .then((event) => event.position);
 
+const bySomebody = { by: 'lee@fabrikam.example', now: new Date('2025-03-07T08:00:00.000Z') };
 const moved = (to: string): MoveResult => ({ kind: 'moved', from: 'Inbox', to });
 
 describe('an approved remediation', () => {
@@ -37,6 +38,7 @@ describe('an approved remediation', () => {
     expect(await scene.typesOf(remediationStream(submission.approvalId))).toEqual([
       'RemediationSubmitted',
       'RemediationApproved',
+      'RemediationQueued',
       'RemediationStarted',
       'RemediationCompleted',
     ]);
@@ -66,7 +68,7 @@ describe('an approved remediation', () => {
     const scene = newScene();
     const pending = await scene.submit(['m1'], { approve: false });
     const rejected = await scene.submit(['m2'], { approve: false });
-    await scene.world.decide(rejected.approvalId, { type: 'Reject', reason: 'a drill' });
+    await scene.world.decide(rejected.approvalId, { type: 'Reject', reason: 'a drill', ...bySomebody });
     const approved = await scene.submit(['m3']);
 
     await scene.start();
@@ -74,7 +76,7 @@ describe('an approved remediation', () => {
     expect([scene.folderOf('m1'), scene.folderOf('m2')]).toEqual(['Inbox', 'Inbox']);
 
     const { selectionHash } = pending;
-    await scene.world.decide(pending.approvalId, { type: 'Approve', selectionHash });
+    await scene.world.decide(pending.approvalId, { type: 'Approve', selectionHash, ...bySomebody });
     await scene.finished(pending);
     expect(scene.folderOf('m1')).toBe('Recoverable Items/Deletions');
     expect(scene.folderOf('m2')).toBe('Inbox');
@@ -341,6 +343,7 @@ describe('an undo', () => {
     expect(await scene.typesOf(remediationStream('undo-1'))).toEqual([
       'RemediationSubmitted',
       'RemediationApproved',
+      'RemediationQueued',
       'RemediationStarted',
       'RemediationCompleted',
     ]);
@@ -358,7 +361,7 @@ describe('an undo', () => {
     expect(await scene.finished(undo)).toBe('RemediationCompleted');
 
     expect(scene.folderOf('m1')).toBe('Inbox');
-    expect(await scene.typesOf(remediationStream(undo.approvalId))).toHaveLength(4);
+    expect(await scene.typesOf(remediationStream(undo.approvalId))).toHaveLength(5);
     expect(scene.tenant.moves).toBe(2);
     expect(scene.errors).toEqual([]);
   });

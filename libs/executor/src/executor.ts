@@ -7,23 +7,30 @@ import {
   appendEvents,
   decideAndAppend,
   type CommandContext,
+  type Decided,
 } from '#libs/event-store';
 import { START, idFrom, pause, type Clock, type Position } from '#libs/kernel';
 import type { MailboxGateway } from '#libs/mailbox';
 import {
   batchCodecs,
   batchStream,
-  isFinished,
+  batchDecider,
+  hasBegun,
   loadRemediation,
+  plannedBatch,
   recordSubmission,
   remediationCodecs,
   remediationDecider,
   remediationStream,
+  settledTally,
+  startingTallyOf,
   sumTallies,
   type BatchEvent,
+  type Remediation,
   type RemediationCommand,
   type RemediationEvent,
   type Submission,
+  type Withdrawal,
 } from '#libs/remediation';
 import { ActiveRemediation } from './active-remediation.js';
 import { BatchRunner, type ExecutorOptions } from './batch-runner.js';
@@ -178,8 +185,17 @@ export class Executor {
   private async onLife(event: Recorded<RemediationEvent>, recorded: RecordedEvent): Promise<void> {
     switch (event.type) {
       case 'RemediationApproved':
+      case 'RemediationPartlyApproved':
         await this.begin(event.data.approvalId, recorded);
         break;
+      case 'RemediationCancelRequested':
+        await this.halt(event.data.approvalId, 'cancelled');
+        break;
+      case 'RemediationOverdue':
+        await this.halt(event.data.approvalId, 'timedOut');
+        break;
+      case 'RemediationPartFinished':
+      case 'RemediationCancelled':
       case 'RemediationCompleted':
       case 'RemediationFailed':
         this.active.delete(event.data.approvalId);
@@ -202,9 +218,13 @@ export class Executor {
         if (this.deps.queue === undefined) this.take(remediation, batch);
         break;
       case 'BatchAttemptStarted':
+        await this.noteWork(remediation);
+        remediation.expect(batch, Date.parse(event.data.deadline));
+        break;
       case 'BatchAttemptExtended':
         remediation.expect(batch, Date.parse(event.data.deadline));
         break;
+      case 'BatchWithdrawn':
       case 'BatchSettled':
         remediation.settle(batch, event.data.tally);
         await this.advance(remediation);
@@ -215,19 +235,56 @@ export class Executor {
 
   private async begin(approvalId: string, approval: RecordedEvent): Promise<void> {
     const { state } = await loadRemediation(this.deps.store, approvalId);
-    if (state.status === 'none' || isFinished(state.status)) return;
-    const remediation = new ActiveRemediation(approval, state.submission);
+    if (state.status === 'none' || !hasBegun(state.status)) return;
+    // The part has run, and the rest was approved by an event further on.
+    if (approval.type === 'RemediationPartlyApproved' && state.approvedBatches === undefined) return;
+    const remediation = new ActiveRemediation(approval, state);
+    if (state.overdue === true) remediation.stopped = 'timedOut';
+    if (state.cancelRequested === true) remediation.stopped = 'cancelled';
     this.active.set(approvalId, remediation);
-    await this.decide(remediation, { type: 'Start' });
+    if (remediation.startsAt <= this.now() || remediation.stopped !== undefined)
+      await this.launch(remediation);
+  }
+
+  /** Its time has come. */
+  private async launch(remediation: ActiveRemediation): Promise<void> {
+    remediation.launched = true;
+    const { planId } = remediation.submission;
+    const { state } = await this.decide(remediation, { type: 'Queue', now: this.deps.clock.now() });
+    if (state.status !== 'none' && state.deadline !== undefined) {
+      remediation.deadline = Date.parse(state.deadline);
+    }
+    for (; remediation.released < remediation.partBatches; remediation.released += 1) {
+      const tally = await settledTally(this.deps.store, planId, remediation.released);
+      if (tally !== undefined) remediation.settle(remediation.released, tally);
+    }
     await this.advance(remediation);
   }
 
-  /** Releases what is next, or finishes. */
+  /** Nothing more of it is begun. */
+  private async halt(approvalId: string, outcome: Withdrawal): Promise<void> {
+    const remediation = this.active.get(approvalId);
+    if (remediation === undefined) return;
+    remediation.stopped ??= outcome;
+    await (remediation.launched ? this.advance(remediation) : this.launch(remediation));
+  }
+
+  /** Somebody has begun to work on it. */
+  private async noteWork(remediation: ActiveRemediation): Promise<void> {
+    if (remediation.begun) return;
+    await this.decide(remediation, { type: 'Start' });
+    remediation.begun = true;
+  }
+
+  /** Releases what is next, withdraws what is not to run any more, or finishes. */
   private async advance(remediation: ActiveRemediation): Promise<void> {
     const { approvalId, planId } = remediation.submission;
     if (remediation.allSettled) {
-      await this.decide(remediation, { type: 'Finish', tally: sumTallies(remediation.tallies) });
-      this.active.delete(approvalId);
+      await this.finish(remediation);
+      return;
+    }
+    if (remediation.stopped !== undefined) {
+      await this.withdraw(remediation, remediation.stopped);
       return;
     }
     for (const batch of remediation.toRelease(this.options.batchesAhead)) {
@@ -250,6 +307,39 @@ export class Executor {
       remediation.released = batch + 1;
       remediation.expect(batch, this.now() + this.options.claimMs);
     }
+  }
+
+  /** Of a batch and its release or withdrawal the first one counts: both are appended at the same revision. */
+  private async withdraw(remediation: ActiveRemediation, outcome: Withdrawal): Promise<void> {
+    const { approvalId, planId } = remediation.submission;
+    for (const batch of remediation.toWithdraw()) {
+      const stream = batchStream(planId, batch);
+      await decideAndAppend(
+        this.deps.store,
+        batchCodecs,
+        batchDecider,
+        stream,
+        { type: 'Withdraw', outcome },
+        this.command(remediation.approval, approvalId, idFrom('withdraw', stream)),
+      );
+      remediation.released = batch + 1;
+      // Should it have been released, and its worker have died.
+      remediation.expect(batch, this.now() + this.options.claimMs);
+    }
+  }
+
+  private async finish(remediation: ActiveRemediation): Promise<void> {
+    const { approvalId, planId, batches } = remediation.submission;
+    const tallies = [...remediation.tallies];
+    if (remediation.isPart) {
+      for (let batch = remediation.limit; batch < batches; batch += 1) {
+        tallies.push(startingTallyOf((await plannedBatch(this.deps.store, planId, batch)).targets));
+      }
+    }
+    const type = remediation.isPart ? 'FinishPart' : 'Finish';
+    const { state } = await this.decide(remediation, { type, tally: sumTallies(tallies) });
+    // Unless a part has run and something stops the rest as well: that is in the log, and not read yet.
+    if (!hasBegun(state.status)) this.active.delete(approvalId);
   }
 
   /** Finishes what an undo began: normally its own request has done so, and this finds nothing to do. */
@@ -288,11 +378,30 @@ export class Executor {
       await pause(Math.min(WATCH_MS, this.options.claimMs / 3), signal);
       const now = this.now();
       for (const remediation of this.active.values()) {
+        await this.watchTime(remediation, now);
         for (const batch of remediation.overdue(now)) {
           remediation.expect(batch, now + this.options.claimMs);
           this.take(remediation, batch);
         }
       }
+    }
+  }
+
+  /** Begins what is due, and ends what has run out of time. */
+  private async watchTime(remediation: ActiveRemediation, now: number): Promise<void> {
+    if (this.isStopping()) return;
+    try {
+      if (!remediation.launched && remediation.startsAt <= now) await this.launch(remediation);
+      if (
+        remediation.deadline !== undefined &&
+        remediation.deadline <= now &&
+        remediation.stopped === undefined
+      ) {
+        await this.decide(remediation, { type: 'RunOutOfTime' });
+      }
+    } catch (error) {
+      const { approvalId } = remediation.submission;
+      this.deps.onError(error, 'watching the time of a remediation', { correlationId: approvalId });
     }
   }
 
@@ -329,15 +438,19 @@ export class Executor {
     this.retrying.delete(stream);
   }
 
-  private async decide(remediation: ActiveRemediation, command: RemediationCommand): Promise<void> {
+  private decide(
+    remediation: ActiveRemediation,
+    command: RemediationCommand,
+  ): Promise<Decided<Remediation, RemediationEvent>> {
     const { approvalId } = remediation.submission;
-    await decideAndAppend(
+    return decideAndAppend(
       this.deps.store,
       remediationCodecs,
       remediationDecider,
       remediationStream(approvalId),
       command,
-      this.command(remediation.approval, approvalId, idFrom(command.type, approvalId)),
+      // A part and the rest are each approved, queued and started.
+      this.command(remediation.approval, approvalId, idFrom(command.type, remediation.approval.id)),
     );
   }
 

@@ -57,7 +57,8 @@ const operations = ({ planId, batches }: Submission, batchCopies: number): strin
 /** Moved once, told once, settled once; and the remediation was begun and finished once. */
 async function expectDoneOnce(scene: ExecutorScene, submission: Submission, batchCopies: number) {
   expect(await scene.typesOf(remediationStream(submission.approvalId))).toEqual([
-    ...['RemediationSubmitted', 'RemediationApproved', 'RemediationStarted', 'RemediationCompleted'],
+    ...['RemediationSubmitted', 'RemediationApproved', 'RemediationQueued'],
+    ...['RemediationStarted', 'RemediationCompleted'],
   ]);
   for (const types of await scene.batchTypes(submission)) {
     const times = (type: string): number => types.filter((other) => other === type).length;

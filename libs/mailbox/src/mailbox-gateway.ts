@@ -10,6 +10,8 @@ export const Folders = {
   quarantine: 'Quarantine',
   /** Where a soft deleted item goes: out of the user's sight, recoverable for 14 days by default, 30 at most. */
   recoverableDeletions: 'Recoverable Items/Deletions',
+  /** Where a hard deleted item goes: no client reaches it, so a copy that is there is as good as gone. */
+  recoverablePurges: 'Recoverable Items/Purges',
 } as const;
 
 export interface MoveRequest {

@@ -53,6 +53,8 @@ const submission = z.strictObject({
     z.strictObject({ by: z.literal('emails') }),
     z.strictObject({ by: z.literal('query'), query: emailFilter, excluding: count }),
     z.strictObject({ by: z.literal('undo'), of: z.string() }),
+    z.strictObject({ by: z.literal('retry'), of: z.string() }),
+    z.strictObject({ by: z.literal('lateArrivals'), of: z.string() }),
   ]),
   selectionHash: z.string(),
   plan: z.strictObject({
@@ -67,6 +69,14 @@ const submission = z.strictObject({
   tally,
   batches: count,
   undoOf: z.string().optional(),
+  retryOf: z.string().optional(),
+  lateArrivalOf: z.string().optional(),
+  submittedBy: z.string().optional(),
+  fourEyes: z.boolean().optional(),
+  expiresAt: z.string().optional(),
+  startAt: z.string().optional(),
+  finishWithinMs: count.optional(),
+  lateArrivalsUntil: z.string().optional(),
   requestHash: z.string(),
 });
 
@@ -104,6 +114,23 @@ export const remediationCodecs = new EventCodecs<RemediationEvent>({
   RemediationSubmitted: { schema: submission },
   RemediationApproved: { schema: z.strictObject({ approvalId, selectionHash: z.string() }) },
   RemediationRejected: { schema: z.strictObject({ approvalId, reason: z.string() }) },
+  RemediationPartlyApproved: {
+    schema: z.strictObject({
+      approvalId,
+      selectionHash: z.string(),
+      emails: count,
+      planId: z.string().min(1),
+      batches: count,
+      approvedBatches: count,
+    }),
+  },
+  RemediationPartFinished: { schema: z.strictObject({ approvalId, tally }) },
+  RemediationExpired: { schema: z.strictObject({ approvalId }) },
+  RemediationQueued: { schema: z.strictObject({ approvalId, deadline: z.string().optional() }) },
+  RemediationOverdue: { schema: z.strictObject({ approvalId }) },
+  RemediationCancelRequested: { schema: z.strictObject({ approvalId, reason: z.string() }) },
+  RemediationCancelled: { schema: z.strictObject({ approvalId, tally }) },
+  LateArrivalsStopped: { schema: z.strictObject({ approvalId }) },
   RemediationStarted: { schema: z.strictObject({ approvalId }) },
   RemediationCompleted: { schema: z.strictObject({ approvalId, tally }) },
   RemediationFailed: { schema: z.strictObject({ approvalId, tally }) },
@@ -124,11 +151,15 @@ export const batchCodecs = new EventCodecs<BatchEvent>({
   RecipientCopyRestored: { schema: copyMoved },
   SenderCopyRestored: { schema: copyMoved },
   RecipientCopyMoved: { schema: copyMoved },
+  RecipientCopyHardDeleted: { schema: copyMoved },
   CopyAlreadyInDestination: { schema: z.strictObject({ ...copyEvent, folder: z.string() }) },
   CopyNotFound: { schema: z.strictObject(copyEvent) },
   CopyNotRemediable: { schema: z.strictObject({ ...copyEvent, reason }) },
   CopyRemediationFailed: { schema: z.strictObject({ ...copyEvent, reason, detail: z.string() }) },
   CopyRemediationTimedOut: { schema: z.strictObject(copyEvent) },
+  BatchWithdrawn: {
+    schema: z.strictObject({ ...batchRef, outcome: z.enum(['cancelled', 'timedOut']), tally }),
+  },
   BatchSettled: { schema: z.strictObject({ ...batchRef, tally }) },
 });
 

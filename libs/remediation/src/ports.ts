@@ -1,4 +1,4 @@
-import type { EmailFilter, SelectedEmail } from './domain/index.js';
+import type { EmailFilter, EmailRef, SelectedEmail } from './domain/index.js';
 
 /** What the write side asks the mail catalogue. All addresses and ids are in lower case. */
 export abstract class SelectionSource {
@@ -17,6 +17,12 @@ export abstract class CopyStates {
   abstract ready(): Promise<void>;
   /** For each copy key: the remediation that moved it last, if that is where the copy still is. */
   abstract lastMovedBy(tenant: string, copyKeys: readonly string[]): Promise<ReadonlyMap<string, string>>;
+  /** The keys of those emails whose recipient's copy this remediation has given an outcome. */
+  abstract touchedBy(
+    tenant: string,
+    approvalId: string,
+    emails: readonly EmailRef[],
+  ): Promise<ReadonlySet<string>>;
 }
 
 /** How much is under way, for the limits on active remediations. */
@@ -37,5 +43,28 @@ export class RemediationLimits {
     readonly active: number,
     /** Emails in the active remediations of a tenant. */
     readonly activeEmails: number,
+    /** Emails found by a query from which some are excluded. */
+    readonly byQueryWithExclusions: number,
+    /** The part of the emails, from 0 to 1, that there have to be different recipients... */
+    readonly recipientShare: number,
+    /** ...or else no recipient may have more than so many of the emails. */
+    readonly ofOneRecipient: number,
+    /** Emails that are the result of advanced hunting. */
+    readonly hunting = 100_000,
   ) {}
+}
+
+/** What a tenant asks for before a remediation may run. */
+export interface ApprovalPolicy {
+  /** From so many emails on, a second person has to approve; undefined: never because of the number. */
+  readonly fourEyesFrom: number | undefined;
+  /** Whether a second person has to approve every hard delete. */
+  readonly fourEyesForHardDelete: boolean;
+  /** How long a proposal waits for its decision, in milliseconds. */
+  readonly expireAfterMs: number;
+}
+
+/** The approval policy of each tenant. */
+export abstract class ApprovalPolicies {
+  abstract of(tenant: string): ApprovalPolicy;
 }

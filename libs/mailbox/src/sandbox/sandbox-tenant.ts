@@ -11,6 +11,7 @@ import {
 } from '#libs/kernel';
 import { SqliteFile, type SqlRow } from '#libs/sqlite';
 import {
+  Folders,
   MailboxError,
   MailboxGateway,
   type Folder,
@@ -312,6 +313,7 @@ export class SandboxTenant extends MailboxGateway {
     }
     if (copy === undefined || copy.folder === null) return { kind: 'notFound' };
     const folder = textOf(copy, 'folder');
+    if (folder === Folders.recoverablePurges) return { kind: 'notFound' };
     if (folder === to) return { kind: 'alreadyInDestination', folder };
     if (onlyFrom !== undefined && folder !== onlyFrom) return { kind: 'movedSince', folder };
     this.relocate(request, folder);

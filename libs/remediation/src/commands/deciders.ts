@@ -3,6 +3,7 @@ import {
   decideBatch,
   decideRemediation,
   evolveBatch,
+  evolveBatchBy,
   evolveRemediation,
   initialBatch,
   initialRemediation,
@@ -24,4 +25,5 @@ export const batchDecider: Decider<BatchState, BatchCommand, BatchEvent> = {
   initial: initialBatch,
   decide: decideBatch,
   evolve: evolveBatch,
+  evolveAll: evolveBatchBy,
 };

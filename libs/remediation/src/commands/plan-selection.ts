@@ -28,6 +28,7 @@ export interface Planned {
 /**
  * Resolves a selection and plans it, streaming: no more than one batch is in memory, whatever the size.
  * @param onBatch is given each batch in order; the next one waits for it.
+ * @param admit is told before any batch how many emails there are at least, and may refuse them.
  * @throws {ClawbackError} for an empty or over-limit selection, an unknown or a repeated email, before any batch.
  */
 export async function planSelection(
@@ -37,12 +38,16 @@ export async function planSelection(
   selection: Selection,
   rules: PlanRules,
   onBatch: (batch: Batch) => Promise<void>,
+  admit: (emails: number) => Promise<void> = () => Promise.resolve(),
 ): Promise<Planned> {
   await source.ready();
-  const emails =
+  const { emails, atLeast } =
     'emails' in selection
-      ? await pickedByHand(source, limits, tenant, selection.emails)
+      ? selection.foundBy === 'hunting'
+        ? await foundByHunting(source, limits, tenant, selection.emails)
+        : await pickedByHand(source, limits, tenant, selection.emails)
       : await foundByQuery(source, limits, tenant, selection);
+  await admit(atLeast);
 
   const hash = selectionHasher({ action: rules.action, sendersCopy: rules.sendersCopy });
   let count = 0;
@@ -59,13 +64,14 @@ export async function planSelection(
   return { ...planned, totals: planned.counter.totals(count), selectionHash: hash.end() };
 }
 
-/** Counts copies and cuts them into batches. */
+/** Counts copies and cuts them into batches. @param first the number of the first batch */
 export async function planCopies(
   copies: AsyncIterable<PlannedCopy>,
   onBatch: (batch: Batch) => Promise<void>,
+  first = 0,
 ): Promise<{ counter: PlanCounter; tally: Tally; batches: number }> {
   const counter = new PlanCounter();
-  const cutter = batcher();
+  const cutter = batcher(undefined, first);
   let batches = 0;
   const give = async (batch: Batch | undefined): Promise<void> => {
     if (batch === undefined) return;
@@ -78,6 +84,41 @@ export async function planCopies(
   }
   await give(cutter.end());
   return { counter, tally: counter.startingTally(), batches };
+}
+
+/**
+ * Mail to few recipients is more likely a mistake in the query than an attack: either the recipients are many enough, or
+ * none of them has too many of the emails (Microsoft's page on remediating mail that was delivered: 40 % and 1,000).
+ */
+async function checkRecipients(
+  selected: AsyncIterable<EmailRef> | Iterable<EmailRef>,
+  limits: RemediationLimits,
+): Promise<void> {
+  const byRecipient = new Map<string, number>();
+  let emails = 0;
+  let mostOfOne = 0;
+  for await (const { recipientEmailAddress } of selected) {
+    const ofThisOne = (byRecipient.get(recipientEmailAddress) ?? 0) + 1;
+    byRecipient.set(recipientEmailAddress, ofThisOne);
+    mostOfOne = Math.max(mostOfOne, ofThisOne);
+    emails += 1;
+  }
+  const distinct = byRecipient.size;
+  if (distinct >= limits.recipientShare * emails || mostOfOne <= limits.ofOneRecipient) return;
+  throw new ClawbackError(
+    'limit',
+    'recipientOverLimit',
+    `selection: ${String(mostOfOne)} of the ${String(emails)} emails are for one recipient, the limit is ` +
+      `${String(limits.ofOneRecipient)} unless the recipients are ${String(100 * limits.recipientShare)} % of the ` +
+      `emails (${String(distinct)} of ${String(Math.ceil(limits.recipientShare * emails))} here); split it by time`,
+    {
+      field: 'selection',
+      actual: mostOfOne,
+      limit: limits.ofOneRecipient,
+      recipients: distinct,
+      recipientShare: limits.recipientShare,
+    },
+  );
 }
 
 /** Hashes what is selected, key by key. */
@@ -119,16 +160,54 @@ export function checkList<T>(
   if (problems.length > 0) throw invalidInput(problems, 'selectionRepeats');
 }
 
+interface Selected {
+  readonly emails: AsyncIterable<SelectedEmail> | readonly SelectedEmail[];
+  readonly atLeast: number;
+}
+
 async function pickedByHand(
   source: SelectionSource,
   limits: RemediationLimits,
   tenant: string,
   refs: readonly EmailRef[],
-): Promise<readonly SelectedEmail[]> {
+): Promise<Selected> {
   checkList('selection.emails', refs, limits.byHand, emailKeyOf);
   const found = await source.getMany(tenant, refs.map(emailKeyOf));
   refuseUnknown('selection.emails', refs, found);
-  return [...found].sort((a, b) => (emailKeyOf(a) < emailKeyOf(b) ? -1 : 1));
+  await checkRecipients(found, limits);
+  const emails = [...found].sort((a, b) => (emailKeyOf(a) < emailKeyOf(b) ? -1 : 1));
+  return { emails, atLeast: emails.length };
+}
+
+/** Emails of a hunted selection that are read at once. */
+const HUNTED_AT_ONCE = 1000;
+
+async function foundByHunting(
+  source: SelectionSource,
+  limits: RemediationLimits,
+  tenant: string,
+  refs: readonly EmailRef[],
+): Promise<Selected> {
+  checkList('selection.emails', refs, limits.hunting, emailKeyOf);
+  await checkRecipients(refs, limits);
+  const keys = refs.map(emailKeyOf).sort();
+  const emails = (async function* () {
+    for (let at = 0; at < keys.length; at += HUNTED_AT_ONCE) {
+      const part = keys.slice(at, at + HUNTED_AT_ONCE);
+      const found = new Map((await source.getMany(tenant, part)).map((email) => [emailKeyOf(email), email]));
+      for (const key of part) {
+        const email = found.get(key);
+        if (email === undefined) {
+          throw invalidInput(
+            [{ field: 'selection.emails', problem: 'has one that is not an email of the catalogue' }],
+            'emailUnknown',
+          );
+        }
+        yield email;
+      }
+    }
+  })();
+  return { emails, atLeast: keys.length };
 }
 
 async function foundByQuery(
@@ -136,30 +215,39 @@ async function foundByQuery(
   limits: RemediationLimits,
   tenant: string,
   selection: Extract<Selection, { query: unknown }>,
-): Promise<AsyncIterable<SelectedEmail>> {
+): Promise<Selected> {
   const excluding = selection.excluding ?? [];
   if (excluding.length > 0) {
     checkList('selection.excluding', excluding, limits.exclusions, emailKeyOf);
     refuseUnknown('selection.excluding', excluding, await source.getMany(tenant, excluding.map(emailKeyOf)));
   }
   const count = await source.count(tenant, selection.query);
-  if (count > limits.byQuery) throw overLimit('selection.query', 'selectionOverLimit', count, limits.byQuery);
+  const limit = excluding.length > 0 ? limits.byQueryWithExclusions : limits.byQuery;
+  if (count > limit) throw overLimit('selection.query', 'selectionOverLimit', count, limit);
   const left = new Set(excluding.map(emailKeyOf));
-  const matches = source.stream(tenant, selection.query);
-  const emails = (async function* () {
-    let given = 0;
-    for await (const email of matches) {
-      if (left.has(emailKeyOf(email))) continue;
-      given += 1;
-      // Mail may have been imported since it was counted.
-      if (given > limits.byQuery)
-        throw overLimit('selection.query', 'selectionOverLimit', given, limits.byQuery);
-      yield email;
-    }
-    if (given === 0)
-      throw invalidInput([{ field: 'selection.query', problem: 'matches no email' }], 'selectionEmpty');
-  })();
-  return emails;
+  const selected = () => less(source.stream(tenant, selection.query), left, limit);
+  // So few cannot be too many for one recipient: they need not be read twice.
+  if (count > limits.ofOneRecipient) await checkRecipients(selected(), limits);
+  // What is excluded need not be among the matches.
+  return { emails: selected(), atLeast: count - left.size };
+}
+
+/** What a query finds without what is excluded. */
+async function* less(
+  matches: AsyncIterable<SelectedEmail>,
+  excluded: ReadonlySet<string>,
+  limit: number,
+): AsyncGenerator<SelectedEmail> {
+  let given = 0;
+  for await (const email of matches) {
+    if (excluded.has(emailKeyOf(email))) continue;
+    given += 1;
+    // Mail may have been imported since it was counted.
+    if (given > limit) throw overLimit('selection.query', 'selectionOverLimit', given, limit);
+    yield email;
+  }
+  if (given === 0)
+    throw invalidInput([{ field: 'selection.query', problem: 'matches no email' }], 'selectionEmpty');
 }
 
 function refuseUnknown(field: string, refs: readonly EmailRef[], found: readonly SelectedEmail[]): void {

@@ -8,13 +8,18 @@ import {
 } from '#libs/event-store';
 import { ClawbackError, idFrom, inFlight, newId, type Position } from '#libs/kernel';
 import { batchCodecs, batchStream, remediationCodecs, remediationStream } from '../codecs.js';
-import type {
-  Batch,
-  BatchRef,
-  Remediation,
-  RemediationAction,
-  RemediationEvent,
-  Submission,
+import {
+  copiesOfBatch,
+  type Batch,
+  type BatchEvent,
+  type BatchRef,
+  type KnownRemediation,
+  type PlannedCopy,
+  type Remediation,
+  type RemediationAction,
+  type RemediationEvent,
+  type Submission,
+  type Tally,
 } from '../domain/index.js';
 import { batchDecider, remediationDecider } from './deciders.js';
 
@@ -54,6 +59,53 @@ export function batchWriter(
       }),
     drain: () => appends.drain(),
   };
+}
+
+/** @throws {ClawbackError} `remediationNotFound` */
+export async function knownRemediation(store: EventStore, approvalId: string): Promise<KnownRemediation> {
+  const { state } = await loadRemediation(store, approvalId);
+  if (state.status === 'none') throw remediationNotFound();
+  return state;
+}
+
+export const remediationNotFound = (): ClawbackError =>
+  new ClawbackError('notFound', 'remediationNotFound', 'there is no remediation with this approval ID');
+
+/** The plan of one batch: the first event of its stream. */
+export async function plannedBatch(
+  store: EventStore,
+  planId: string,
+  batch: number,
+): Promise<Extract<BatchEvent, { type: 'BatchPlanned' }>['data']> {
+  for await (const recorded of store.readStream(batchStream(planId, batch), { maxCount: 1 })) {
+    const event = batchCodecs.decode(recorded);
+    if (event?.type === 'BatchPlanned') return event.data;
+  }
+  throw new Error(`batch ${String(batch)} of plan ${planId} was not planned`);
+}
+
+/** The tally of a batch that has come to its end: its last event says everything, the others need not be read. */
+export async function settledTally(
+  store: EventStore,
+  planId: string,
+  batch: number,
+): Promise<Tally | undefined> {
+  const newestFirst = { direction: 'backwards', maxCount: 1 } as const;
+  for await (const recorded of store.readStream(batchStream(planId, batch), newestFirst)) {
+    const event = batchCodecs.decode(recorded);
+    if (event?.type === 'BatchSettled' || event?.type === 'BatchWithdrawn') return event.data.tally;
+  }
+  return undefined;
+}
+
+/** All copies of a plan in order, a batch in memory at a time. */
+export async function* plannedCopies(
+  store: EventStore,
+  { planId, batches }: Pick<Submission, 'planId' | 'batches'>,
+): AsyncGenerator<PlannedCopy> {
+  for (let batch = 0; batch < batches; batch += 1) {
+    yield* copiesOfBatch(await plannedBatch(store, planId, batch));
+  }
 }
 
 export const loadRemediation = (
@@ -103,5 +155,9 @@ export async function recordSubmission(
     { type: 'Submit', submission, approve },
     { ...context, commandId: idFrom('submit', submission.planId) },
   );
-  return { submission, approved: approve, position: decided.position as Position };
+  return {
+    submission,
+    approved: approve && submission.fourEyes !== true,
+    position: decided.position as Position,
+  };
 }

@@ -5,12 +5,20 @@ import {
   allowsSendersCopy,
   emailKeyOf,
   type Action,
+  type RemediationAction,
+  type Submission,
   type Selection,
   type SelectionSummary,
   type Severity,
   type Surface,
 } from '../domain/index.js';
-import { ActiveRemediations, RemediationLimits, SelectionSource } from '../ports.js';
+import {
+  ActiveRemediations,
+  ApprovalPolicies,
+  RemediationLimits,
+  SelectionSource,
+  type ApprovalPolicy,
+} from '../ports.js';
 import { planSelection, type Planned } from './plan-selection.js';
 import {
   approvalIdFor,
@@ -29,6 +37,14 @@ export interface RemediationRequest {
   readonly sendersCopy: boolean;
   readonly surface: Surface;
   readonly selection: Selection;
+  /** Not to begin before then (ISO 8601). */
+  readonly startAt?: string;
+  /** Nothing more is begun so long after it was queued. */
+  readonly finishWithinMs?: number;
+  /** The remediation that this one goes on with; its approval counts for this one too. */
+  readonly lateArrivalOf?: string;
+  /** For how long mail that matches the query and arrives later is remediated too. */
+  readonly lateArrivalsMs?: number;
 }
 
 /** The part of a command context that the caller's request fixes. */
@@ -64,7 +80,7 @@ export class PreviewRemediationHandler implements ICommandHandler<PreviewRemedia
   ) {}
 
   execute({ request, tenant }: PreviewRemediation): Promise<Planned> {
-    checkSendersCopy(request);
+    checkOptions(request);
     return planSelection(this.source, this.limits, tenant, request.selection, request, () =>
       Promise.resolve(),
     );
@@ -78,17 +94,15 @@ export class SubmitRemediationHandler implements ICommandHandler<SubmitRemediati
     private readonly source: SelectionSource,
     private readonly activity: ActiveRemediations,
     private readonly limits: RemediationLimits,
+    private readonly policies: ApprovalPolicies,
   ) {}
 
   async execute({ request, context, approve, idempotencyKey }: SubmitRemediation): Promise<Submitted> {
-    checkSendersCopy(request);
+    checkOptions(request);
     const approvalId = approvalIdFor(context.tenant, idempotencyKey);
     const requestHash = sha256(canonicalJson(request));
     const before = await submittedBefore(this.store, approvalId, requestHash);
     if (before !== undefined) return before;
-
-    // Before a plan is written that would be refused in the end.
-    await checkActivity(this.activity, this.limits, context.tenant, 0);
 
     const planId = newId();
     const command = { ...context, correlationId: approvalId, commandId: planId };
@@ -100,11 +114,14 @@ export class SubmitRemediationHandler implements ICommandHandler<SubmitRemediati
       request.selection,
       request,
       (batch) => batches.write(batch),
+      // Before a plan is written that would be refused in the end.
+      (emails) => checkActivity(this.activity, this.limits, context.tenant, emails),
     );
     await batches.drain();
     await checkActivity(this.activity, this.limits, context.tenant, planned.totals.emails);
 
     const { name, description, severity, action, sendersCopy, surface, selection } = request;
+    const policy = this.policies.of(context.tenant);
     try {
       return await recordSubmission(
         this.store,
@@ -117,12 +134,17 @@ export class SubmitRemediationHandler implements ICommandHandler<SubmitRemediati
           action,
           sendersCopy,
           surface,
-          selection: summaryOf(selection),
+          selection:
+            request.lateArrivalOf === undefined
+              ? summaryOf(selection)
+              : { by: 'lateArrivals', of: request.lateArrivalOf },
           selectionHash: planned.selectionHash,
           plan: planned.totals,
           tally: planned.tally,
           batches: planned.batches,
           requestHash,
+          ...decisionTerms(policy, action, planned.totals.emails, context, request.lateArrivalOf),
+          ...runTerms(request, context.now),
         },
         approve,
         command,
@@ -136,11 +158,51 @@ export class SubmitRemediationHandler implements ICommandHandler<SubmitRemediati
   }
 }
 
-/** The sender's copy option exists only where it means something; a request for it elsewhere is told so. */
-function checkSendersCopy(request: RemediationRequest): void {
+/** Who proposes, until when it can be decided, and whether by somebody else only. */
+export const decisionTerms = (
+  policy: ApprovalPolicy,
+  action: RemediationAction,
+  emails: number,
+  { actor, now }: RequestContext,
+  lateArrivalOf?: string,
+): Pick<Submission, 'submittedBy' | 'fourEyes' | 'expiresAt' | 'lateArrivalOf'> => ({
+  submittedBy: actor,
+  expiresAt: new Date(now.getTime() + policy.expireAfterMs).toISOString(),
+  ...(lateArrivalOf === undefined ? {} : { lateArrivalOf }),
+  ...(lateArrivalOf !== undefined
+    ? {}
+    : (policy.fourEyesFrom !== undefined && emails >= policy.fourEyesFrom) ||
+        (policy.fourEyesForHardDelete && action === 'hardDelete')
+      ? { fourEyes: true }
+      : {}),
+});
+
+const runTerms = (
+  { startAt, finishWithinMs, lateArrivalsMs }: RemediationRequest,
+  now: Date,
+): Pick<Submission, 'startAt' | 'finishWithinMs' | 'lateArrivalsUntil'> => ({
+  ...(startAt === undefined ? {} : { startAt }),
+  ...(finishWithinMs === undefined ? {} : { finishWithinMs }),
+  ...(lateArrivalsMs === undefined
+    ? {}
+    : { lateArrivalsUntil: new Date(now.getTime() + lateArrivalsMs).toISOString() }),
+});
+
+/** Options exist only where they mean something; a request for one elsewhere is told so. */
+function checkOptions(request: RemediationRequest): void {
+  if (request.lateArrivalsMs !== undefined && !('query' in request.selection)) {
+    throw invalidInput([
+      { field: 'lateArrivalsHours', problem: 'needs a selection by query: it says which mail is meant' },
+    ]);
+  }
   if (request.sendersCopy && !allowsSendersCopy(request.action)) {
     throw invalidInput([
-      { field: 'sendersCopy', problem: `is not possible with the action ${request.action}` },
+      {
+        field: 'sendersCopy',
+        problem:
+          `is not possible with the action ${request.action}: the sender's copy can be deleted with softDelete, and ` +
+          'moved back to Sent Items with moveToInbox',
+      },
     ]);
   }
 }

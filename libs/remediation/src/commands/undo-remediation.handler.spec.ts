@@ -185,6 +185,10 @@ const movedByR1 = new (class extends CopyStates {
   lastMovedBy(_tenant: string, keys: readonly string[]): Promise<ReadonlyMap<string, string>> {
     return Promise.resolve(new Map(keys.map((key) => [key, 'r1'])));
   }
+
+  touchedBy(): Promise<ReadonlySet<string>> {
+    throw new Error('an undo does not ask this');
+  }
 })();
 
 const nothingActive = new (class extends ActiveRemediations {
@@ -193,4 +197,4 @@ const nothingActive = new (class extends ActiveRemediations {
   }
 })();
 
-const limits = new RemediationLimits(100, 1000, 100, 50, 1_000_000);
+const limits = new RemediationLimits(100, 1000, 100, 50, 1_000_000, 1000, 0.4, 1000);

@@ -7,6 +7,7 @@ import {
   copyKeyOf,
   isCopyEvent,
   isFinished,
+  isUndoable,
   type BatchEvent,
   type CopyKind,
   type EmailRef,
@@ -22,6 +23,7 @@ import {
   batchWriter,
   checkSameRequest,
   loadRemediation,
+  remediationNotFound,
   recordSubmission,
   submittedBefore,
   type Submitted,
@@ -94,16 +96,17 @@ export class UndoRemediationHandler implements ICommandHandler<UndoRemediation> 
     if (before !== undefined) return before;
 
     const original = await loadRemediation(this.store, approvalId);
-    if (original.state.status === 'none') {
-      throw new ClawbackError(
-        'notFound',
-        'remediationNotFound',
-        'there is no remediation with this approval ID',
-      );
-    }
+    if (original.state.status === 'none') throw remediationNotFound();
     const { submission, undoneBy } = original.state;
     if (undoneBy.includes(undoId)) {
       return this.submit(await this.begun(approvalId, undoId, requestHash), context);
+    }
+    if (!isUndoable(submission.action)) {
+      throw new ClawbackError(
+        'conflict',
+        'notUndoable',
+        'a hard delete cannot be undone: its copies are out of reach',
+      );
     }
     const wanted = wantedCopies(scope, this.limits.byHand);
     const underWay = await this.underWay(undoneBy);
@@ -146,6 +149,7 @@ export class UndoRemediationHandler implements ICommandHandler<UndoRemediation> 
       batches: planned.batches,
       undoOf: approvalId,
       requestHash,
+      submittedBy: context.actor,
     };
     await decideAndAppend(
       this.store,
@@ -204,6 +208,7 @@ export class UndoRemediationHandler implements ICommandHandler<UndoRemediation> 
         const event: BatchEvent | undefined = batchCodecs.decode(recorded);
         if (event?.type === 'BatchPlanned') messages = event.data.messages;
         if (event === undefined || !isCopyEvent(event) || !('from' in event.data)) continue;
+        if (event.type === 'RecipientCopyHardDeleted') continue;
         const { networkMessageId, mailbox, from, to } = event.data;
         const kind: CopyKind = event.type.startsWith('Sender') ? 'sender' : 'recipient';
         const message = messages.find((known) => known.networkMessageId === networkMessageId);

@@ -1,4 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
+import fc from 'fast-check';
 import { ClawbackError } from '#libs/kernel';
 import { messageOf, tallyOf } from '../../../../test/support/examples.js';
 import { given as givenPast } from '../../../../test/support/given-when-then.js';
@@ -6,6 +7,7 @@ import {
   REASON_CODES,
   decideBatch,
   evolveBatch,
+  evolveBatchBy,
   initialBatch,
   isClaimRefused,
   isCopyEvent,
@@ -19,6 +21,7 @@ import {
   type CopyEvent,
   type CopyResult,
   type Outcome,
+  type Withdrawal,
 } from './index.js';
 
 const decider = { initial: initialBatch, decide: decideBatch, evolve: evolveBatch };
@@ -131,6 +134,7 @@ describe('a batch', () => {
     it.each([
       ['release', { type: 'Release' }],
       ['claim', claim('worker-1', at('10:00:00'), at('10:05:00'))],
+      ['withdraw', { type: 'Withdraw', outcome: 'cancelled' }],
       ['extend', extend(1, at('10:05:00'))],
       ['record', record(1, { target: 0, result: moved })],
     ] satisfies [string, BatchCommand][])('comes first: to %s without one is a defect', (_title, command) => {
@@ -178,6 +182,52 @@ describe('a batch', () => {
     it('that comes late in the stream takes nothing back', () => {
       expect(fold(...whole, end, released)).toEqual(fold(...whole, end));
       expect(fold(two, released, first, released)).toEqual(fold(two, released, first));
+    });
+  });
+
+  describe('withdrawal', () => {
+    const withdrawn = (outcome: Withdrawal, counts: Parameters<typeof tallyOf>[0]): BatchEvent => ({
+      type: 'BatchWithdrawn',
+      data: { ...ref, outcome, tally: tallyOf(counts) },
+    });
+    const lost = withdrawn('cancelled', { recipient: { cancelled: 2 } });
+
+    it.each(['cancelled', 'timedOut'] as const)(
+      'gives every copy that is pending its outcome, at once: %s',
+      (outcome) => {
+        const mixed = planned(recipient(), recipient({ notRemediable: 'deliveryFailed' }), sender());
+        const counts = { recipient: { [outcome]: 1, nonRemediable: 1 }, sender: { [outcome]: 1 } };
+        const event = withdrawn(outcome, counts);
+        given(mixed).when({ type: 'Withdraw', outcome }).then([event]);
+        const state = fold(mixed, event);
+        expect(state).toMatchObject({ status: 'settled', tally: tallyOf(counts) });
+        expect(pendingTargets(state)).toEqual([]);
+        expect(state.status !== 'none' && [...state.outcomes]).toEqual([
+          [0, outcome],
+          [2, outcome],
+        ]);
+      },
+    );
+
+    it.each([
+      ['released', [two, released]],
+      ['attempted', [two, released, first]],
+      ['half recorded', [two, released, first, softDeleted(0)]],
+      ['settled', [...whole, end]],
+      ['withdrawn', [two, lost]],
+    ])('comes too late when %s', (_status, past) => {
+      given(...past)
+        .when({ type: 'Withdraw', outcome: 'timedOut' })
+        .thenNothing();
+    });
+
+    it.each([
+      ['released', { type: 'Release' }],
+      ['claimed', claim('worker-1', at('10:00:00'), at('10:05:00'))],
+      ['extended', extend(1, at('10:05:00'))],
+      ['recorded', record(1, { target: 0, result: moved })],
+    ] satisfies [string, BatchCommand][])('is the end: after it nothing is %s', (_title, command) => {
+      given(two, lost).when(command).thenNothing();
     });
   });
 
@@ -400,6 +450,10 @@ describe('a batch', () => {
       ['recipient', DELETIONS, 'Projects/2025', 'RecipientCopyRestored'],
       ['recipient', 'Junk Email', 'Inbox', 'RecipientCopyMoved'],
       ['recipient', 'Inbox', 'Junk Email', 'RecipientCopyMoved'],
+      ['recipient', 'Inbox', 'Quarantine', 'RecipientCopyMoved'],
+      ['recipient', 'Quarantine', 'Inbox', 'RecipientCopyMoved'],
+      ['recipient', 'Inbox', 'Recoverable Items/Purges', 'RecipientCopyHardDeleted'],
+      ['recipient', DELETIONS, 'Recoverable Items/Purges', 'RecipientCopyHardDeleted'],
       ['sender', 'Sent Items', DELETIONS, 'SenderCopySoftDeleted'],
       ['sender', DELETIONS, 'Sent Items', 'SenderCopyRestored'],
       ['sender', 'Deleted Items', 'Sent Items', 'SenderCopyRestored'],
@@ -541,5 +595,28 @@ describe('a refused claim', () => {
     ['not a text', 'claimHeld', false],
   ])('is %s', (_title, error, expected) => {
     expect(isClaimRefused(error)).toBe(expected);
+  });
+});
+
+describe('many events at once', () => {
+  it('are folded as one after the other, wherever they are cut', () => {
+    const targets = [recipient(), recipient({ mailbox: 'sam@fabrikam.example' }), sender()];
+    const kinds: readonly CopyResult[] = [{ kind: 'notFound' }, { kind: 'timedOut' }];
+    const result = fc.record({ target: fc.nat(3), result: fc.constantFrom(...kinds) });
+    fc.assert(
+      fc.property(fc.array(result, { maxLength: 8 }), fc.nat(12), (results, cut) => {
+        const start = [
+          planned(...targets),
+          { type: 'BatchReleased' as const, data: ref },
+          attempt(1, 'w', at('08:00:15')),
+        ];
+        const recorded = decideBatch(fold(...start), record(1, ...results));
+        // A copy whose outcome comes twice, too.
+        const events = [...start, ...recorded, ...recorded];
+        const halves = evolveBatchBy(evolveBatchBy(initialBatch, events.slice(0, cut)), events.slice(cut));
+        expect(halves).toEqual(fold(...events));
+        expect(evolveBatchBy(initialBatch, events)).toEqual(fold(...events));
+      }),
+    );
   });
 });

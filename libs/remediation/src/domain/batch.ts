@@ -1,7 +1,15 @@
 import { ClawbackError, assertNever, isClawbackError } from '#libs/kernel';
 import { startingTallyOf, type Batch, type BatchTarget, type PlannedMessage } from './plan.js';
 import type { Reason } from './reasons.js';
-import { moveInTally, ofOutcome, type Outcome, type RemediationAction, type Tally } from './vocabulary.js';
+import {
+  TallyCounter,
+  closePending,
+  moveInTally,
+  ofOutcome,
+  type Outcome,
+  type RemediationAction,
+  type Tally,
+} from './vocabulary.js';
 
 /** Which batch of which remediation. */
 export interface BatchRef {
@@ -25,7 +33,9 @@ export type CopyMoved =
   | { readonly type: 'SenderCopySoftDeleted'; readonly data: CopyMovedData }
   | { readonly type: 'RecipientCopyRestored'; readonly data: CopyMovedData }
   | { readonly type: 'SenderCopyRestored'; readonly data: CopyMovedData }
-  | { readonly type: 'RecipientCopyMoved'; readonly data: CopyMovedData };
+  | { readonly type: 'RecipientCopyMoved'; readonly data: CopyMovedData }
+  /** Out of everybody's reach: nothing brings it back. */
+  | { readonly type: 'RecipientCopyHardDeleted'; readonly data: CopyMovedData };
 
 /** One event per copy: what became of it. */
 export type CopyEvent =
@@ -65,7 +75,15 @@ export type BatchEvent =
       readonly data: BatchRef & { readonly attempt: number; readonly deadline: string };
     }
   | CopyEvent
+  /** Never run: its remediation was cancelled or ran out of time before the batch was released. */
+  | {
+      readonly type: 'BatchWithdrawn';
+      readonly data: BatchRef & { readonly outcome: Withdrawal; readonly tally: Tally };
+    }
   | { readonly type: 'BatchSettled'; readonly data: BatchRef & { readonly tally: Tally } };
+
+/** What becomes of copies that are not tried any more. */
+export type Withdrawal = 'cancelled' | 'timedOut';
 
 /** What the executor learnt about one target. */
 export type CopyResult =
@@ -84,6 +102,7 @@ export type BatchCommand =
       readonly batch: Batch;
     }
   | { readonly type: 'Release' }
+  | { readonly type: 'Withdraw'; readonly outcome: Withdrawal }
   | { readonly type: 'ExtendAttempt'; readonly attempt: number; readonly deadline: Date }
   | { readonly type: 'StartAttempt'; readonly worker: string; readonly now: Date; readonly deadline: Date }
   | {
@@ -109,6 +128,7 @@ export type BatchState =
 export const initialBatch: BatchState = { status: 'none' };
 
 const DELETIONS = 'Recoverable Items/Deletions';
+const PURGES = 'Recoverable Items/Purges';
 
 /**
  * @throws {ClawbackError} code `claimHeld` (another worker has the batch) or `claimLost` (it was taken over): the caller
@@ -126,6 +146,13 @@ export function decideBatch(state: BatchState, command: BatchCommand): BatchEven
   switch (command.type) {
     case 'Release':
       return state.status === 'planned' ? [{ type: 'BatchReleased', data: state.ref }] : [];
+    case 'Withdraw': {
+      // What was released runs to its end: moves that are under way have to be recorded.
+      if (state.status !== 'planned') return [];
+      const { outcome } = command;
+      const tally = closePending(state.tally, outcome);
+      return [{ type: 'BatchWithdrawn', data: { ...state.ref, outcome, tally } }];
+    }
     case 'ExtendAttempt': {
       const { attempt, deadline } = command;
       if (state.attempt?.number !== attempt) throw claimLost();
@@ -156,15 +183,15 @@ export function decideBatch(state: BatchState, command: BatchCommand): BatchEven
     case 'RecordResults': {
       if (state.attempt?.number !== command.attempt) throw claimLost();
       const events = new Map<number, CopyEvent>();
-      let tally = state.tally;
+      const tally = new TallyCounter(state.tally);
       for (const { target, result } of command.results) {
         if (!isPending(state, target) || events.has(target)) continue;
         const event = copyEvent(state, target, result);
         const { kind, outcome } = outcomeOf(event);
         events.set(target, event);
-        tally = moveInTally(tally, kind, 'pending', outcome);
+        tally.settle(kind, outcome);
       }
-      return [...events.values(), ...settleIfDone(state.ref, tally)];
+      return [...events.values(), ...settleIfDone(state.ref, tally.tally)];
     }
     default:
       return assertNever(command);
@@ -225,6 +252,7 @@ function copyEvent(
 function movedType(kind: BatchTarget['kind'], from: string, to: string): CopyMoved['type'] {
   if (to === DELETIONS) return kind === 'sender' ? 'SenderCopySoftDeleted' : 'RecipientCopySoftDeleted';
   if (kind === 'sender') return 'SenderCopyRestored';
+  if (to === PURGES) return 'RecipientCopyHardDeleted';
   return from === DELETIONS ? 'RecipientCopyRestored' : 'RecipientCopyMoved';
 }
 
@@ -233,6 +261,7 @@ const ABOUT_THE_BATCH: ReadonlySet<BatchEvent['type']> = new Set([
   'BatchReleased',
   'BatchAttemptStarted',
   'BatchAttemptExtended',
+  'BatchWithdrawn',
   'BatchSettled',
 ]);
 
@@ -250,6 +279,7 @@ export function outcomeOf(event: CopyEvent): {
     case 'RecipientCopySoftDeleted':
     case 'RecipientCopyRestored':
     case 'RecipientCopyMoved':
+    case 'RecipientCopyHardDeleted':
       return { kind: 'recipient', outcome: 'succeeded', from: event.data.from, to: event.data.to };
     case 'SenderCopySoftDeleted':
     case 'SenderCopyRestored':
@@ -302,11 +332,52 @@ export function evolveBatch(state: BatchState, event: BatchEvent): BatchState {
       const { attempt, worker, deadline } = event.data;
       return { ...state, status: 'attempted', attempt: { number: attempt, worker, deadline } };
     }
+    case 'BatchWithdrawn': {
+      const { outcome, tally } = event.data;
+      const closed = pendingTargets(state).map((target) => [target, outcome] as const);
+      return { ...state, status: 'settled', outcomes: new Map([...state.outcomes, ...closed]), tally };
+    }
     case 'BatchSettled':
       return { ...state, status: 'settled' };
     default:
       return assertNever(event);
   }
+}
+
+/** As {@link evolveBatch} for one event after the other; a batch of copies is not copied for each of them. */
+export function evolveBatchBy(state: BatchState, events: readonly BatchEvent[]): BatchState {
+  let current = state;
+  for (let index = 0; index < events.length;) {
+    const event = events[index] as BatchEvent;
+    const end = isCopyEvent(event) ? endOfCopies(events, index) : index + 1;
+    current =
+      end - index > 1 && current.status !== 'none'
+        ? evolveCopies(current, events.slice(index, end) as CopyEvent[])
+        : evolveBatch(current, event);
+    index = end;
+  }
+  return current;
+}
+
+const endOfCopies = (events: readonly BatchEvent[], from: number): number => {
+  const end = events.findIndex((event, index) => index >= from && !isCopyEvent(event));
+  return end < 0 ? events.length : end;
+};
+
+function evolveCopies(
+  state: Exclude<BatchState, { status: 'none' }>,
+  events: readonly CopyEvent[],
+): BatchState {
+  const outcomes = new Map(state.outcomes);
+  const tally = new TallyCounter(state.tally);
+  const so = { ...state, outcomes };
+  for (const event of events) {
+    if (!isPending(so, event.data.target)) continue;
+    const { kind, outcome } = outcomeOf(event);
+    outcomes.set(event.data.target, outcome);
+    tally.settle(kind, outcome);
+  }
+  return { ...so, tally: tally.tally };
 }
 
 function evolveCopy(state: Exclude<BatchState, { status: 'none' }>, event: CopyEvent): BatchState {

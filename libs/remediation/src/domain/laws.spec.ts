@@ -1,6 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { isClawbackError } from '#libs/kernel';
+import { RETRYABLE, type Retryable } from '../commands/index.js';
 import { emailOf } from '../../../../test/support/examples.js';
 import { InMemoryTenant, type CopyPlace } from '../../../../test/support/in-memory-tenant.js';
 import { RemediationWorld, TENANT, type Watch } from '../../../../test/support/remediation-world.js';
@@ -12,16 +13,24 @@ import {
   OUTCOMES,
   PlanCounter,
   addToTally,
-  cancelPending,
+  allowsSendersCopy,
+  closePending,
   copiesIn,
+  copiesOfBatch,
+  copyKeyOf,
   emailKeyOf,
   emptyTally,
+  hasBegun,
+  isFinished,
+  isUndoable,
   ofOutcome,
   pendingTargets,
   planner,
   sendersCopyInScope,
   sumTallies,
   type CopyResult,
+  type KnownRemediation,
+  type PlanRules,
   type PlannedCopy,
   type SelectedEmail,
   type Submission,
@@ -58,10 +67,7 @@ const selection: fc.Arbitrary<SelectedEmail[]> = messages
 const rules = fc.record({ action: fc.constantFrom(...ACTIONS), sendersCopy: fc.boolean() });
 
 describe('every plan', () => {
-  const plan = (
-    emails: SelectedEmail[],
-    by: { action: 'softDelete' | 'moveToInbox'; sendersCopy: boolean },
-  ) => {
+  const plan = (emails: SelectedEmail[], by: PlanRules) => {
     const open = planner(by);
     return [...emails.flatMap((email) => open.add(email)), ...open.end()];
   };
@@ -77,7 +83,8 @@ describe('every plan', () => {
         expect(recipients.map(({ message, mailbox }) => [message.networkMessageId, mailbox])).toEqual(
           emails.map((email) => [email.networkMessageId, email.recipientEmailAddress]),
         );
-        const inScope = emails.filter(({ direction }) => by.sendersCopy && sendersCopyInScope(direction));
+        const asked = by.sendersCopy && allowsSendersCopy(by.action);
+        const inScope = emails.filter(({ direction }) => asked && sendersCopyInScope(direction));
         expect(messagesOf(senders)).toEqual([...new Set(inScope.map((email) => email.networkMessageId))]);
         expect(senders.filter(({ message }) => message.direction === 'inbound')).toEqual([]);
         expect(senders.every(({ message, mailbox }) => mailbox === message.sender)).toBe(true);
@@ -109,12 +116,20 @@ type Step =
   | {
       readonly do: 'submit';
       readonly emails: SelectedEmail[];
-      readonly rules: { action: 'softDelete' | 'moveToInbox'; sendersCopy: boolean };
+      readonly rules: PlanRules;
       readonly approve: boolean;
       readonly batchCopies: number;
     }
-  | { readonly do: 'approve'; readonly which: number; readonly right: boolean }
-  | { readonly do: 'reject' | 'start' | 'finish' | 'undo'; readonly which: number }
+  | { readonly do: 'approve'; readonly which: number; readonly right: boolean; readonly by: string }
+  | { readonly do: 'approvePart'; readonly which: number; readonly emails: number }
+  | { readonly do: 'reject'; readonly which: number; readonly by: string }
+  /** So many days later, whatever waits for its decision is looked at. */
+  | { readonly do: 'expire'; readonly which: number; readonly days: number }
+  | { readonly do: 'queue' | 'start' | 'finish' | 'undo'; readonly which: number }
+  | { readonly do: 'cancel' | 'runOutOfTime'; readonly which: number }
+  /** A coordinator sees that it is to be stopped. */
+  | { readonly do: 'withdraw'; readonly which: number }
+  | { readonly do: 'retry'; readonly which: number; readonly outcomes: readonly Retryable[] }
   | {
       readonly do: 'claim';
       readonly which: number;
@@ -143,8 +158,16 @@ type Step =
     };
 
 const which = fc.nat(9);
+const [KIM, LEE] = ['kim@fabrikam.example', 'lee@fabrikam.example'];
+const person = fc.constantFrom(KIM, LEE);
 const worker = fc.constantFrom('worker-1', 'worker-2', 'worker-3');
-const folder = fc.constantFrom('Inbox', 'Junk Email', 'Recoverable Items/Deletions', 'Sent Items');
+const folder = fc.constantFrom(
+  'Inbox',
+  'Junk Email',
+  'Recoverable Items/Deletions',
+  'Sent Items',
+  'Quarantine',
+);
 const result: fc.Arbitrary<CopyResult> = fc.oneof(
   { weight: 5, arbitrary: fc.record({ kind: fc.constant('moved' as const), from: folder, to: folder }) },
   fc.record({ kind: fc.constant('alreadyInDestination' as const), folder }),
@@ -164,8 +187,24 @@ const submit: fc.Arbitrary<Extract<Step, { do: 'submit' }>> = fc.record({
 });
 const step: fc.Arbitrary<Step> = fc.oneof(
   submit,
-  fc.record({ do: fc.constant('approve' as const), which, right: fc.boolean() }),
-  fc.record({ do: fc.constantFrom('reject' as const, 'start' as const, 'start' as const), which }),
+  fc.record({ do: fc.constant('approve' as const), which, right: fc.boolean(), by: person }),
+  { weight: 2, arbitrary: fc.record({ do: fc.constant('approvePart' as const), which, emails: fc.nat(1) }) },
+  fc.record({ do: fc.constant('reject' as const), which, by: person }),
+  fc.record({ do: fc.constant('expire' as const), which, days: fc.constantFrom(0, 0, 0, 8) }),
+  { weight: 3, arbitrary: fc.record({ do: fc.constantFrom('queue' as const, 'start' as const), which }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({ do: fc.constantFrom('cancel' as const, 'runOutOfTime' as const), which }),
+  },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant('withdraw' as const), which }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      do: fc.constant('retry' as const),
+      which,
+      outcomes: fc.subarray([...RETRYABLE], { minLength: 1 }),
+    }),
+  },
   { weight: 2, arbitrary: fc.record({ do: fc.constantFrom('finish' as const, 'undo' as const), which }) },
   {
     weight: 3,
@@ -194,12 +233,68 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     }),
   },
 );
-/** Begins with something to work on. */
+const work: fc.Arbitrary<Extract<Step, { do: 'work' }>> = fc.record({
+  do: fc.constant('work' as const),
+  which: fc.constant(0),
+  worker,
+  chunk: fc.integer({ min: 1, max: 3 }),
+  results: fc.array(result, { minLength: 1, maxLength: 5 }),
+});
+const ofFirst = <What extends 'queue' | 'start' | 'cancel' | 'runOutOfTime' | 'withdraw'>(what: What) => ({
+  do: what,
+  which: 0,
+});
+/** What happens to the first one: it is worked on; or a part of it is; or all of it after a part; or it is stopped. */
+const opening: fc.Arbitrary<Step[]> = fc
+  .tuple(submit, work, fc.nat(7))
+  .map(([first, byWorker, turn]): Step[] => {
+    const begun = [ofFirst('queue'), ofFirst('start')];
+    const part: Step[] = [
+      { ...first, approve: false },
+      { do: 'approvePart', which: 0, emails: 0 },
+      ...begun,
+      byWorker,
+    ];
+    const approveRest: Step = { do: 'approve', which: 0, right: true, by: LEE };
+    const whole: Step[] = [{ ...first, approve: true }, ...begun];
+    switch (turn) {
+      case 0:
+        return part;
+      case 1:
+        return [...part, approveRest, ...begun];
+      case 2:
+        return [
+          ...part,
+          { do: 'approve', which: 0, right: true, by: KIM },
+          { do: 'reject', which: 0, by: LEE },
+        ];
+      case 3:
+        return [...part, { do: 'expire', which: 0, days: 8 }];
+      case 4:
+        return [...whole, ofFirst('cancel'), ofFirst('withdraw')];
+      case 5:
+        return [...whole, ofFirst('runOutOfTime'), ofFirst('withdraw')];
+      default:
+        return [
+          ...whole,
+          { do: 'claim', which: 0, batch: 0, worker: byWorker.worker, after: 0 },
+          { do: 'extend', which: 0, batch: 0, worker: byWorker.worker },
+        ];
+    }
+  });
 const story = fc
-  .tuple(submit, fc.array(step, { maxLength: 30, size: 'max' }))
-  .map(([first, rest]): Step[] => [{ ...first, approve: true }, { do: 'start', which: 0 }, ...rest]);
+  .tuple(opening, fc.array(step, { maxLength: 24, size: 'max' }))
+  .map(([first, rest]): Step[] => [...first, ...rest]);
 
 const CLAIM_MS = 60_000;
+const DAY_MS = 24 * 3_600_000;
+
+/** Nothing more of it is to be given out. */
+const isStopped = ({ cancelRequested, overdue }: KnownRemediation): boolean =>
+  cancelRequested === true || overdue === true;
+
+/** Only the first batches may run, and the others wait for a decision. */
+const isPart = (state: KnownRemediation): boolean => state.approvedBatches !== undefined && !isStopped(state);
 
 /** Does what a story says, and what cannot be done is refused: any other error is a defect and ends the test. */
 class Narrator {
@@ -230,19 +325,46 @@ class Narrator {
       return;
     }
     const approvalId = world.submitted[next.which % world.submitted.length] ?? '';
-    const { status, submission } = await world.remediationState(approvalId);
+    const known = await world.remediationState(approvalId);
+    const { status, submission } = known;
+    const { now } = world;
     switch (next.do) {
       case 'approve':
-        return world.decide(approvalId, {
+        await world.decide(approvalId, {
           type: 'Approve',
           selectionHash: next.right ? submission.selectionHash : 'another',
+          by: next.by,
+          now,
         });
+        if (known.approvedBatches !== undefined) this.seen.add('the rest approved');
+        return;
+      case 'approvePart':
+        await world.approve(approvalId, 1 + next.emails);
+        this.seen.add('a part approved');
+        return;
       case 'reject':
-        return world.decide(approvalId, { type: 'Reject', reason: 'a drill' });
+        await world.decide(approvalId, { type: 'Reject', reason: 'a drill', by: next.by, now });
+        this.seen.add('rejected');
+        return;
+      case 'expire':
+        world.now = new Date(now.getTime() + next.days * DAY_MS);
+        await world.decide(approvalId, { type: 'Expire', now: world.now });
+        if (status !== (await world.remediationState(approvalId)).status) this.seen.add('expired');
+        return;
+      case 'cancel':
+        return world.decide(approvalId, { type: 'Cancel', reason: 'a drill' });
+      case 'runOutOfTime':
+        return world.decide(approvalId, { type: 'RunOutOfTime' });
+      case 'withdraw':
+        return this.withdraw(known);
+      case 'retry':
+        return this.retry(known, next.outcomes);
+      case 'queue':
+        return world.decide(approvalId, { type: 'Queue', now });
       case 'start':
         return world.decide(approvalId, { type: 'Start' });
       case 'finish':
-        return this.finish(submission);
+        return this.finish(approvalId);
       case 'undo':
         await world.undo(approvalId);
         this.seen.add(submission.action === 'undo' ? 'undo of an undo' : 'undo');
@@ -251,13 +373,14 @@ class Narrator {
         break;
     }
     // Workers see only what was approved and begun.
-    if (status !== 'inProgress' || submission.batches === 0) return;
+    const batches = isPart(known) ? (known.approvedBatches ?? 0) : submission.batches;
+    if (status !== 'inProgress' || batches === 0) return;
     if (next.do === 'work') {
-      for (let batch = 0; batch < submission.batches; batch += 1) await this.workOff(submission, batch, next);
-      await this.finish(submission);
+      for (let batch = 0; batch < batches; batch += 1) await this.workOff(submission, batch, next);
+      await this.finish(approvalId);
       return;
     }
-    const batch = next.batch % submission.batches;
+    const batch = next.batch % batches;
     if (next.do === 'claim') {
       world.now = new Date(world.now.getTime() + next.after * 1000);
       await this.claim(submission, batch, next.worker);
@@ -268,7 +391,48 @@ class Narrator {
     }
   }
 
-  /** The batch is released first, again and again: only the first time counts. */
+  /** What stops it is seen by a coordinator: of its batches those are withdrawn that were not released. */
+  private async withdraw(known: KnownRemediation): Promise<void> {
+    if (!hasBegun(known.status) || !isStopped(known)) return;
+    const outcome = known.cancelRequested === true ? 'cancelled' : 'timedOut';
+    for (let batch = 0; batch < known.submission.batches; batch += 1) {
+      const before = await this.world.store.head();
+      await this.world.decideBatch(known.submission, batch, { type: 'Withdraw', outcome });
+      if ((await this.world.store.head()) === before) continue;
+      this.seen.add(`withdrawn: ${outcome}`);
+      await expectConservation(this.world);
+    }
+    await this.finish(known.submission.approvalId);
+  }
+
+  /** A retry has the copies that had these outcomes, and no others. */
+  private async retry({ submission }: KnownRemediation, outcomes: readonly Retryable[]): Promise<void> {
+    const { world } = this;
+    await world.catchUp();
+    const wanted = [...world.actionLog.docs.values()]
+      .filter((doc) => doc.planId === submission.planId)
+      .flatMap(({ messages, items }) =>
+        items
+          .filter(({ outcome }) =>
+            // Of a finished remediation, what has no outcome of its own ended with it.
+            outcomes.some((one) => one === (outcome === 'pending' ? 'cancelled' : outcome)),
+          )
+          .map(
+            ({ message, kind, mailbox }) =>
+              `${String(messages[message]?.networkMessageId)}/${kind}/${mailbox}`,
+          ),
+      );
+    const retry = await world.retry(submission.approvalId, outcomes);
+    const copies = (await world.batchStates(retry)).flatMap((batch) => copiesOfBatch(batch));
+    expect(copies.map(({ message, ...copy }) => copyKeyOf({ ...message, ...copy }))).toEqual(wanted);
+    expect(retry).toMatchObject({ retryOf: submission.approvalId, action: submission.action });
+    this.seen.add('retry');
+  }
+
+  /**
+   * The batch is released first, again and again: only the first time counts. When the remediation is to be stopped,
+   * there may still be a coordinator that has not heard of it; when the batch was withdrawn first, it is too late.
+   */
   private async claim(submission: Submission, batch: number, by: string): Promise<number[]> {
     await this.world.decideBatch(submission, batch, { type: 'Release' });
     const { now } = this.world;
@@ -318,16 +482,24 @@ class Narrator {
     }
   }
 
-  private async finish(submission: Submission): Promise<void> {
+  private async finish(approvalId: string): Promise<void> {
     const { world } = this;
-    const { status } = await world.remediationState(submission.approvalId);
+    const known = await world.remediationState(approvalId);
+    const { status, submission } = known;
     const batches = await world.batchStates(submission);
     const tally = sumTallies(batches.map((batch) => batch.tally));
-    const finish = () => world.decide(submission.approvalId, { type: 'Finish', tally });
-    if (status === 'inProgress' && ofOutcome(tally, 'pending') > 0) {
+    if (isPart(known) && hasBegun(status)) {
+      const part = batches.slice(0, known.approvedBatches);
+      if (part.some((batch) => batch.status !== 'settled')) return;
+      await world.decide(approvalId, { type: 'FinishPart', tally });
+      this.seen.add('a part finished');
+      return;
+    }
+    const finish = () => world.decide(approvalId, { type: 'Finish', tally });
+    if (hasBegun(status) && ofOutcome(tally, 'pending') > 0) {
       // Nobody may finish before the end: the numbers refuse it.
       const before = await world.store.head();
-      await expect(finish()).rejects.toThrow('do not add up');
+      await expect(finish()).rejects.toThrow('has copies that are pending');
       expect(await world.store.head()).toBe(before);
       this.seen.add('finished too early');
       return;
@@ -350,7 +522,7 @@ function expectSum(tally: Tally, { plan }: Submission): void {
 async function expectConservation(world: RemediationWorld): Promise<void> {
   await world.catchUp();
   for (const approvalId of world.submitted) {
-    const { submission, status } = await world.remediationState(approvalId);
+    const { submission, status, tally: known } = await world.remediationState(approvalId);
     const batches = await world.batchStates(submission);
     const batchTallies = batches.map((batch) => batch.tally);
     const logs = [...world.actionLog.docs.values()].filter((doc) => doc.planId === submission.planId);
@@ -374,7 +546,12 @@ async function expectConservation(world: RemediationWorld): Promise<void> {
       if (batch.status === 'settled') expect(pendingTargets(batch)).toEqual([]);
     }
     const told = sumTallies(batchTallies);
-    expect(history.tally).toEqual(status === 'rejected' ? cancelPending(told) : told);
+    const isClosed = status === 'rejected' || status === 'expired' || status === 'cancelled';
+    expect(history.tally).toEqual(isClosed ? closePending(told, 'cancelled') : told);
+    if (isFinished(status)) {
+      expect(ofOutcome(history.tally, 'pending')).toBe(0);
+      expect(known).toEqual(history.tally);
+    }
   }
 }
 
@@ -395,6 +572,15 @@ describe('at every instant of every story', () => {
     for (const what of [
       'finished',
       'finished too early',
+      'a part approved',
+      'a part finished',
+      'the rest approved',
+      'rejected',
+      'ownProposal',
+      'expired',
+      'withdrawn: cancelled',
+      'withdrawn: timedOut',
+      'retry',
       'undo',
       'a second attempt',
       'an extension',
@@ -457,6 +643,7 @@ describe('undo', () => {
     'Inbox/Suppliers',
     'Junk Email',
     'Deleted Items',
+    'Quarantine',
     'Sent Items',
     'Recoverable Items/Deletions',
   ];
@@ -481,7 +668,7 @@ describe('undo', () => {
   };
 
   it('restores exactly what was moved and nobody moved since; a second one moves nothing; its undo moves all again', async () => {
-    const seen = { restored: 0, leftAlone: 0, nothing: 0 };
+    const seen = { restored: 0, leftAlone: 0, nothing: 0, forGood: 0 };
     await fc.assert(
       fc.asyncProperty(
         selection,
@@ -516,6 +703,11 @@ describe('undo', () => {
           const others = copies.filter((copy) => !untouched.includes(copy));
           const othersBefore = foldersOf(others);
 
+          if (!isUndoable(by.action)) {
+            expect(await refusalOf(world.undo(submission.approvalId))).toBe('notUndoable');
+            seen.forGood += moved.length;
+            return;
+          }
           if (moved.length === 0) {
             expect(await refusalOf(world.undo(submission.approvalId))).toBe('nothingToUndo');
             seen.nothing += 1;

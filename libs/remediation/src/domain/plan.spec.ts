@@ -6,12 +6,15 @@ import {
   MAX_BATCH_BYTES,
   MAX_BATCH_COPIES,
   PlanCounter,
+  allowsSendersCopy,
   batcher,
   copyKeyOf,
+  isUndoable,
   notRemediableAt,
   planner,
   sendersCopyInScope,
   startingTallyOf,
+  type Action,
   type Batch,
   type Direction,
   type PlanRules,
@@ -102,6 +105,31 @@ describe('the plan of a selection', () => {
       ['sender', 'Sent Items'],
     ]);
   });
+
+  it.each<[Action, string]>([
+    ['softDelete', DELETIONS],
+    ['hardDelete', 'Recoverable Items/Purges'],
+    ['moveToInbox', 'Inbox'],
+    ['moveToJunk', 'Junk Email'],
+    ['moveToDeletedItems', 'Deleted Items'],
+    ['moveToQuarantine', 'Quarantine'],
+    ['releaseFromQuarantine', 'Inbox'],
+  ])(
+    'of %s takes recipients’ copies to %s; a sender’s copy only where the option goes with it',
+    (action, folder) => {
+      const [copy, ...senders] = plan({ action, sendersCopy: true }, to('lee'));
+      expect(copy).toEqual({
+        message: messageOf(),
+        kind: 'recipient',
+        mailbox: 'lee@fabrikam.example',
+        to: folder,
+        // A release is for what is in quarantine, and for nothing else.
+        ...(action === 'releaseFromQuarantine' ? { onlyFrom: 'Quarantine' } : {}),
+      });
+      expect(senders).toHaveLength(allowsSendersCopy(action) ? 1 : 0);
+      expect(isUndoable(action)).toBe(action !== 'hardDelete');
+    },
+  );
 
   it.each(LOCATIONS)('says of a copy at %s whether it can be remediated', (location) => {
     const [copy, senders] = plan(softDelete, to('lee', { location }));

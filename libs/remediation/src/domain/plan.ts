@@ -5,17 +5,38 @@ import {
   copiesIn,
   emptyTally,
   ofOutcome,
+  type Action,
   type CopyKind,
   type Direction,
   type RemediationAction,
   type Tally,
 } from './vocabulary.js';
 
-/** Folder names as the plan states them; the mailbox gateway knows the same ones. */
-export const DESTINATIONS = {
+/** Where an action takes a copy. Folder names as the plan states them; the mailbox gateway knows the same ones. */
+interface Destination {
+  readonly recipient: string;
+  /** Absent: the action has no sender's copy option. */
+  readonly sender?: string;
+  /** Only copies in this folder are moved. */
+  readonly onlyFrom?: string;
+}
+
+/**
+ * The sender's copy option belongs to soft delete ("Delete sender's copy") and to move to Inbox ("Move back to Sent
+ * Items"), and to no other action (Microsoft's announcement MC794815).
+ */
+const DESTINATIONS: Readonly<Record<Action, Destination>> = {
   softDelete: { recipient: 'Recoverable Items/Deletions', sender: 'Recoverable Items/Deletions' },
+  hardDelete: { recipient: 'Recoverable Items/Purges' },
   moveToInbox: { recipient: 'Inbox', sender: 'Sent Items' },
-} as const;
+  moveToJunk: { recipient: 'Junk Email' },
+  moveToDeletedItems: { recipient: 'Deleted Items' },
+  moveToQuarantine: { recipient: 'Quarantine' },
+  releaseFromQuarantine: { recipient: 'Inbox', onlyFrom: 'Quarantine' },
+};
+
+/** Whether what the action does can be undone. A hard deleted copy is out of everybody's reach. */
+export const isUndoable = (action: RemediationAction): boolean => action !== 'hardDelete';
 
 /** The facts of a message that the log and the export show; kept once a batch. */
 export interface PlannedMessage {
@@ -55,7 +76,7 @@ export const copyKeyOf = (copy: { networkMessageId: string; kind: CopyKind; mail
   `${copy.networkMessageId}/${copy.kind}/${copy.mailbox}`;
 
 export interface PlanRules {
-  readonly action: 'softDelete' | 'moveToInbox';
+  readonly action: Action;
   /** The sender's copy option: "Delete sender's copy", or with moveToInbox "Move back to Sent Items". */
   readonly sendersCopy: boolean;
 }
@@ -79,7 +100,10 @@ export function planner(rules: PlanRules): {
   const to = DESTINATIONS[rules.action];
 
   const sendersCopy = (): PlannedCopy[] =>
-    current !== undefined && rules.sendersCopy && sendersCopyInScope(current.direction)
+    current !== undefined &&
+    to.sender !== undefined &&
+    rules.sendersCopy &&
+    sendersCopyInScope(current.direction)
       ? [{ message: current, kind: 'sender', mailbox: current.sender, to: to.sender }]
       : [];
 
@@ -95,6 +119,7 @@ export function planner(rules: PlanRules): {
           kind: 'recipient',
           mailbox: email.recipientEmailAddress,
           to: to.recipient,
+          ...(to.onlyFrom === undefined ? {} : { onlyFrom: to.onlyFrom }),
           ...(reason === undefined ? {} : { notRemediable: reason }),
         },
       ];
@@ -171,11 +196,12 @@ export const MAX_BATCH_COPIES = 500;
 /** Leaves room under the 1 MiB of one append for metadata, and for the outcomes of the batch, which hold no subjects. */
 export const MAX_BATCH_BYTES = 512 * 1024;
 
-/** Cuts a stream of copies into batches by count and by bytes of JSON. */
+/** Cuts a stream of copies into batches by count and by bytes of JSON. @param first the number of the first batch */
 export function batcher(
   limits: { copies: number; bytes: number } = { copies: MAX_BATCH_COPIES, bytes: MAX_BATCH_BYTES },
+  first = 0,
 ): { add(copy: PlannedCopy): Batch | undefined; end(): Batch | undefined } {
-  let number = 0;
+  let number = first;
   let bytes = 0;
   let messages: PlannedMessage[] = [];
   let targets: BatchTarget[] = [];
@@ -214,6 +240,15 @@ export function batcher(
   };
 }
 
+/** The copies of a batch as they were planned. */
+export const copiesOfBatch = ({ messages, targets }: Pick<Batch, 'messages' | 'targets'>): PlannedCopy[] =>
+  targets.map(({ message, onlyFrom, notRemediable, ...target }) => ({
+    ...target,
+    message: messages[message] as PlannedMessage,
+    ...(onlyFrom === undefined ? {} : { onlyFrom }),
+    ...(notRemediable === undefined ? {} : { notRemediable }),
+  }));
+
 /** The tally that a batch begins with. */
 export const startingTallyOf = (targets: readonly BatchTarget[]): Tally => {
   let tally = emptyTally();
@@ -224,5 +259,11 @@ export const startingTallyOf = (targets: readonly BatchTarget[]): Tally => {
 };
 
 /** Whether the sender's copy option may be chosen with this action. */
-export const allowsSendersCopy = (action: RemediationAction): boolean =>
-  action === 'softDelete' || action === 'moveToInbox';
+export const allowsSendersCopy = (action: Action): boolean => DESTINATIONS[action].sender !== undefined;
+
+/** Where an action takes a copy of this kind; undefined when it does not touch such copies. */
+export const destinationOf = (action: Action, kind: CopyKind): string | undefined =>
+  kind === 'recipient' ? DESTINATIONS[action].recipient : DESTINATIONS[action].sender;
+
+/** The only folder that an action takes copies from; undefined when it takes them from anywhere. */
+export const onlySourceOf = (action: Action): string | undefined => DESTINATIONS[action].onlyFrom;

@@ -8,6 +8,7 @@ describe('a location', () => {
     deletedItems: undefined,
     quarantine: undefined,
     softDeleted: undefined,
+    hardDeleted: 'hardDeleted',
     sentItems: undefined,
     onPremisesExternal: 'onPremisesExternal',
     failed: 'deliveryFailed',
@@ -24,6 +25,7 @@ describe('the published reasons', () => {
   it('keep their codes', () => {
     expect(REASON_CODES).toEqual([
       'onPremisesExternal',
+      'hardDeleted',
       'deliveryFailed',
       'deliveryDropped',
       'locationUnknown',
@@ -31,7 +33,9 @@ describe('the published reasons', () => {
       'notFoundInMailbox',
       'alreadyInDestination',
       'movedSince',
+      'notInQuarantine',
       'mailboxError',
+      'remediationDeadline',
       'deadlineExceeded',
     ]);
   });

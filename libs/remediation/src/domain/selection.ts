@@ -26,9 +26,9 @@ export interface EmailFilter {
   readonly clusterId?: string;
 }
 
-/** What a caller selects: emails by hand, or everything a query finds less some. */
+/** What a caller selects: emails by hand or as advanced hunting has found them, or everything a query finds less some. */
 export type Selection =
-  | { readonly emails: readonly EmailRef[] }
+  | { readonly emails: readonly EmailRef[]; readonly foundBy?: 'hunting' }
   | { readonly query: EmailFilter; readonly excluding?: readonly EmailRef[] };
 
 /** What the planner needs to know of an email. */

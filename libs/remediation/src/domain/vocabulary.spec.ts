@@ -2,12 +2,13 @@ import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { tallyOf } from '../../../../test/support/examples.js';
 import {
+  ACTIONS,
   ACTIVE_STATUSES,
   COPY_KINDS,
   OUTCOMES,
-  REMEDIATION_ACTIONS,
   addToTally,
   allowsSendersCopy,
+  closePending,
   copiesIn,
   emailKeyOf,
   emptyTally,
@@ -58,6 +59,15 @@ describe('a tally', () => {
     );
   });
 
+  it.each(['cancelled', 'timedOut'] as const)('has nothing pending when all of that is %s', (end) => {
+    fc.assert(
+      fc.property(copies, (all) => {
+        const ended = all.map((copy) => (copy.outcome === 'pending' ? { ...copy, outcome: end } : copy));
+        expect(closePending(tallied(all), end)).toEqual(tallied(ended));
+      }),
+    );
+  });
+
   it('of the whole is the sum of the tallies of its parts', () => {
     fc.assert(
       fc.property(fc.array(copies), (parts) => {
@@ -80,12 +90,12 @@ describe('a tally', () => {
 
 describe('the words', () => {
   it('count as active what may still move copies, and nothing that has finished', () => {
-    expect(ACTIVE_STATUSES).toEqual(['queued', 'inProgress']);
+    expect(ACTIVE_STATUSES).toEqual(['started', 'queued', 'inProgress']);
     expect(ACTIVE_STATUSES.filter(isFinished)).toEqual([]);
   });
 
-  it('allow the sender’s copy option with both actions a caller may ask for, and not with an undo', () => {
-    expect(REMEDIATION_ACTIONS.filter(allowsSendersCopy)).toEqual(['softDelete', 'moveToInbox']);
+  it('allow the sender’s copy option with soft delete and move to Inbox, and with no other action', () => {
+    expect(ACTIONS.filter(allowsSendersCopy)).toEqual(['softDelete', 'moveToInbox']);
   });
 
   it('key an email by message and recipient, whatever the case', () => {

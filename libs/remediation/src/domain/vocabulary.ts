@@ -7,8 +7,20 @@ export const COPY_KINDS = ['recipient', 'sender'] as const;
 export type CopyKind = (typeof COPY_KINDS)[number];
 
 /** What a caller may ask for. */
-export const ACTIONS = ['softDelete', 'moveToInbox'] as const;
+export const ACTIONS = [
+  'softDelete',
+  'hardDelete',
+  'moveToInbox',
+  'moveToJunk',
+  'moveToDeletedItems',
+  'moveToQuarantine',
+  'releaseFromQuarantine',
+] as const;
 export type Action = (typeof ACTIONS)[number];
+
+/** Actions after which the copy should be gone: one that is not there any more is a goal reached. */
+export const isDelete = (action: RemediationAction): boolean =>
+  action === 'softDelete' || action === 'hardDelete';
 
 /** What a remediation does: an asked action, or the undo of another remediation. */
 export const REMEDIATION_ACTIONS = [...ACTIONS, 'undo'] as const;
@@ -34,6 +46,7 @@ export const LOCATIONS = [
   'deletedItems',
   'quarantine',
   'softDeleted',
+  'hardDeleted',
   'sentItems',
   'onPremisesExternal',
   'failed',
@@ -56,11 +69,21 @@ export const OUTCOMES = [
 export type Outcome = (typeof OUTCOMES)[number];
 
 /** The life of a remediation as the Action Center shows it. */
-export const STATUSES = ['pending', 'queued', 'inProgress', 'completed', 'failed', 'rejected'] as const;
+export const STATUSES = [
+  'pending',
+  'started',
+  'queued',
+  'inProgress',
+  'completed',
+  'failed',
+  'cancelled',
+  'rejected',
+  'expired',
+] as const;
 export type Status = (typeof STATUSES)[number];
 
 /** Statuses that count against the limits on active remediations. */
-export const ACTIVE_STATUSES: readonly Status[] = ['queued', 'inProgress'];
+export const ACTIVE_STATUSES: readonly Status[] = ['started', 'queued', 'inProgress'];
 
 /** How many copies have which outcome, by kind of copy. */
 export type Tally = Readonly<Record<CopyKind, Readonly<Record<Outcome, number>>>>;
@@ -79,6 +102,34 @@ export const addToTally = (tally: Tally, kind: CopyKind, outcome: Outcome, count
 /** A copy leaves one outcome for another: the sum stays. */
 export const moveInTally = (tally: Tally, kind: CopyKind, from: Outcome, to: Outcome, count = 1): Tally =>
   addToTally(addToTally(tally, kind, from, -count), kind, to, count);
+
+/** Counts many copies from pending to their outcomes, without a new tally for each. */
+export class TallyCounter {
+  private readonly counts: Record<CopyKind, Record<Outcome, number>>;
+
+  constructor(from: Tally) {
+    this.counts = { recipient: { ...from.recipient }, sender: { ...from.sender } };
+  }
+
+  /** One copy that was pending has this outcome. */
+  settle(kind: CopyKind, outcome: Outcome): void {
+    this.counts[kind].pending -= 1;
+    this.counts[kind][outcome] += 1;
+  }
+
+  get tally(): Tally {
+    return this.counts;
+  }
+}
+
+/** Nothing that is pending will run any more: it gets this outcome. */
+export function closePending(tally: Tally, outcome: 'cancelled' | 'timedOut'): Tally {
+  let closed = tally;
+  for (const kind of COPY_KINDS) {
+    closed = moveInTally(closed, kind, 'pending', outcome, tally[kind].pending);
+  }
+  return closed;
+}
 
 export const sumTallies = (tallies: Iterable<Tally>): Tally => {
   const sum = { recipient: noOutcomes(), sender: noOutcomes() };
