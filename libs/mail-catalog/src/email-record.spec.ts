@@ -231,7 +231,7 @@ describe('parseEmailLine', () => {
     [
       'DeliveryLocation',
       'Attic "two"',
-      '"Attic \\"two\\"" is not known; allowed are Inbox/folder, Junk, Deleted items, Quarantine, Soft deleted, ' +
+      '"Attic \\"two\\"" is not known; allowed are Inbox/folder, Junk, Deleted items, Quarantine, Soft deleted, Hard deleted, ' +
         'Sent Items, On-premises/External, Failed, Dropped, Unknown',
     ],
     ['EmailClusterId', 'abc', 'must be a whole number of at most 20 digits'],

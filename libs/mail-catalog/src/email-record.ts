@@ -84,6 +84,7 @@ const LOCATION_SPELLINGS: Readonly<Record<DeliveryLocation, readonly string[]>> 
   deletedItems: ['Deleted items', 'Deleted Items folder', 'deletedFolder'],
   quarantine: ['Quarantine'],
   softDeleted: ['Soft deleted', 'Soft deleted items', 'Recoverable Items/Deletions'],
+  hardDeleted: ['Hard deleted', 'Hard deleted items', 'Recoverable Items/Purges'],
   sentItems: ['Sent Items', 'Sent Items folder'],
   onPremisesExternal: ['On-premises/External', 'On-prem/external'],
   failed: ['Failed'],

@@ -81,6 +81,24 @@ export const conditionsByKey = (tenant: string, filter: EmailFilter): Condition[
   ...conditionsOf(tenant, filter).filter(({ field }) => field !== 'tenant'),
 ];
 
+/** Whether a record, as it was imported, is what a filter means: the same as {@link conditionsOf} on the view. */
+export function matchesFilter(filter: EmailFilter, record: EmailRecord): boolean {
+  const same = (wanted: string | undefined, value: string): boolean =>
+    wanted === undefined || wanted === value;
+  return (
+    same(filter.networkMessageId, record.networkMessageId) &&
+    same(filter.sender, record.senderFromAddress) &&
+    same(filter.recipient, record.recipientEmailAddress) &&
+    same(filter.direction, record.direction) &&
+    same(filter.location, record.latestDeliveryLocation) &&
+    same(filter.internetMessageId, record.internetMessageId) &&
+    same(filter.clusterId, record.emailClusterId) &&
+    (filter.startTime === undefined || record.receivedAt >= filter.startTime) &&
+    (filter.endTime === undefined || record.receivedAt < filter.endTime) &&
+    (filter.subject === undefined || record.subject.toLowerCase().includes(filter.subject.toLowerCase()))
+  );
+}
+
 /** A filter of the catalogue as conditions on the view. Ids and addresses are in lower case by now. */
 export function conditionsOf(tenant: string, filter: EmailFilter): Condition[] {
   const equal = (field: string, value: string | undefined): Condition[] =>

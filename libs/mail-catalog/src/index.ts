@@ -1,6 +1,7 @@
 export * from './email-record.js';
 export * from './emails.view.js';
 export * from './events.js';
+export * from './hunting-rows.js';
 export * from './import-emails.handler.js';
 export * from './lines.js';
 export * from './mail-catalog.js';
@@ -8,3 +9,4 @@ export * from './placement.js';
 export * from './sample.js';
 export * from './sandbox-delivery.js';
 export * from './spool.js';
+export * from './late-arrivals.js';

@@ -76,8 +76,14 @@ describe('copiesOf', () => {
 });
 
 describe('folderOf and locationOf', () => {
-  it.each(Object.values(Folders))('a copy in %s has a location that leads back to it', (folder) => {
+  const within = Object.values(Folders).filter((folder) => folder !== Folders.recoverablePurges);
+  it.each(within)('a copy in %s has a location that leads back to it', (folder) => {
     expect(folderOf(locationOf(folder))).toBe(folder);
+  });
+
+  it('has no folder for what was hard deleted: no delivery leads there', () => {
+    expect(locationOf(Folders.recoverablePurges)).toBe('hardDeleted');
+    expect(folderOf('hardDeleted')).toBeUndefined();
   });
 
   it("calls a user's own folder Inbox/folder", () => {

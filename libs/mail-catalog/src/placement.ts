@@ -17,9 +17,11 @@ const FOLDER_OF: Readonly<Partial<Record<DeliveryLocation, Folder>>> = {
   sentItems: Folders.sentItems,
 };
 
-const LOCATION_OF = new Map(
-  Object.entries(FOLDER_OF).map(([location, folder]) => [folder, location as DeliveryLocation]),
-);
+const LOCATION_OF = new Map([
+  ...Object.entries(FOLDER_OF).map(([location, folder]) => [folder, location as DeliveryLocation] as const),
+  // Not the other way round: what was hard deleted is in no folder that anybody reaches.
+  [Folders.recoverablePurges, 'hardDeleted'] as const,
+]);
 
 /** The folder that a delivery location means. Undefined where there is no copy in a cloud mailbox. */
 export const folderOf = (location: DeliveryLocation): Folder | undefined => FOLDER_OF[location];
