@@ -28,6 +28,7 @@ describe('loadConfig', () => {
         port: 8080,
         bodyLimitBytes: 1_048_576,
         importLimitBytes: 1_073_741_824,
+        huntingLimitBytes: 67_108_864,
         requestTimeoutMs: 300_000,
       },
       process: { roles: 'api,projections,executor' },
@@ -37,11 +38,16 @@ describe('loadConfig', () => {
       limits: {
         byHand: 100,
         byQuery: 200_000,
+        byQueryWithExclusions: 1000,
+        hunting: 100_000,
         exclusions: 100,
+        recipientPercent: 40,
+        ofOneRecipient: 1000,
         active: 50,
         activeEmails: 1_000_000,
         liveStreams: 100,
       },
+      approval: { fourEyesFrom: 0, fourEyesForHardDelete: 'true', expireHours: 168 },
       executor: {
         copyDeadlineMs: 60_000,
         maxAttempts: 3,
@@ -181,7 +187,7 @@ describe('isLoopback', () => {
 describe('configHelp', () => {
   it('has a line for every variable, with its default', () => {
     const lines = configHelp().split('\n');
-    expect(lines).toHaveLength(34);
+    expect(lines).toHaveLength(44);
     expect(lines.every((line) => /^(CLAWBACK_[A-Z_]+|ROLES) {2,}\S+ {2,}\S.*\.$/.test(line))).toBe(true);
     expect(lines.find((line) => line.startsWith('CLAWBACK_PORT '))).toContain(' 8080 ');
     expect(lines.find((line) => line.startsWith('CLAWBACK_ISSUER '))).toContain(' (none) ');

@@ -88,6 +88,11 @@ const groups = {
       'The port to listen on; 0 takes a free one.',
       whole(0, 65_535).default(8080),
     ),
+    publicUrl: setting(
+      'CLAWBACK_PUBLIC_URL',
+      'Where clients reach the server, for absolute links; by default where each request was sent to.',
+      webAddress.optional(),
+    ),
     bodyLimitBytes: setting(
       'CLAWBACK_BODY_LIMIT_BYTES',
       'The largest request body, in bytes.',
@@ -97,6 +102,11 @@ const groups = {
       'CLAWBACK_IMPORT_LIMIT_BYTES',
       'The largest mail catalogue import, in bytes after decompression.',
       whole(KIB, 1024 * GIB).default(GIB),
+    ),
+    huntingLimitBytes: setting(
+      'CLAWBACK_HUNTING_LIMIT_BYTES',
+      'The largest result of advanced hunting that is taken, in bytes.',
+      whole(KIB, GIB).default(64 * MIB),
     ),
     requestTimeoutMs: setting(
       'CLAWBACK_REQUEST_TIMEOUT_MS',
@@ -168,10 +178,30 @@ const groups = {
       'Emails of one remediation when a query selects them.',
       whole(1, 10_000_000).default(200_000),
     ),
+    hunting: setting(
+      'CLAWBACK_LIMIT_HUNTING',
+      'Emails of one remediation when they are the result of advanced hunting.',
+      whole(1, 10_000_000).default(100_000),
+    ),
     exclusions: setting(
       'CLAWBACK_LIMIT_EXCLUSIONS',
       'Emails that may be taken out of what a query selects.',
       whole(0, 1_000_000).default(100),
+    ),
+    byQueryWithExclusions: setting(
+      'CLAWBACK_LIMIT_BY_QUERY_WITH_EXCLUSIONS',
+      'Emails of one remediation when a query selects them and some are taken out.',
+      whole(1, 10_000_000).default(1000),
+    ),
+    recipientPercent: setting(
+      'CLAWBACK_LIMIT_RECIPIENT_PERCENT',
+      'How many different recipients there have to be, in percent of the emails; with fewer, the next limit holds.',
+      whole(0, 100).default(40),
+    ),
+    ofOneRecipient: setting(
+      'CLAWBACK_LIMIT_OF_ONE_RECIPIENT',
+      'Emails of one recipient in one remediation, when the recipients are few.',
+      whole(1, 10_000_000).default(1000),
     ),
     active: setting(
       'CLAWBACK_LIMIT_ACTIVE',
@@ -187,6 +217,28 @@ const groups = {
       'CLAWBACK_LIMIT_LIVE_STREAMS',
       'Event streams that one tenant holds open at one process.',
       whole(1, 100_000).default(100),
+    ),
+  },
+  approval: {
+    fourEyesFrom: setting(
+      'CLAWBACK_FOUR_EYES_FROM',
+      'From so many emails on, somebody else than the submitter has to approve; 0: never because of the number.',
+      whole(0, 10_000_000).default(0),
+    ),
+    fourEyesForHardDelete: setting(
+      'CLAWBACK_FOUR_EYES_HARD_DELETE',
+      'Whether somebody else than the submitter has to approve every hard delete: true or false.',
+      z.enum(['true', 'false'], 'must be true or false').default('true'),
+    ),
+    expireHours: setting(
+      'CLAWBACK_PROPOSALS_EXPIRE_HOURS',
+      'How long a proposal waits for its decision, in hours.',
+      whole(1, 24 * 365).default(7 * 24),
+    ),
+    policiesFile: setting(
+      'CLAWBACK_POLICIES_FILE',
+      'A JSON file with other values for some tenants: {"tenant": {"fourEyesFrom": 100, "expireHours": 24}}.',
+      text.optional(),
     ),
   },
   executor: {
@@ -271,6 +323,7 @@ const schema = z
     data: z.object(groups.data).readonly(),
     auth: z.object(groups.auth).readonly(),
     limits: z.object(groups.limits).readonly(),
+    approval: z.object(groups.approval).readonly(),
     executor: z.object(groups.executor).readonly(),
     webhooks: z.object(groups.webhooks).readonly(),
     log: z.object(groups.log).readonly(),

@@ -1,6 +1,7 @@
 export * from './config.js';
 export * from './data-lock.js';
 export { errorClass } from './error-class.js';
+export * from './http/error-dialect.js';
 export * from './http/fastify-options.js';
 export * from './http/orderly-close.js';
 export * from './http/problem.filter.js';
@@ -13,3 +14,4 @@ export * from './local-key.js';
 export * from './logging.js';
 export * from './tokens.js';
 export * from './webhook-key.js';
+export * from './policies.js';

@@ -53,6 +53,16 @@ function refusesWhatIsWrong(
     });
   });
 
+  it('keeps the application roles of Graph apart from our own', async () => {
+    const only = await signed({ ...good(), roles: ['SecurityAnalyzedMessage.Read.All', 'Mail.Read'] });
+    await expect(verify(only)).resolves.toEqual({
+      subject: 'kim@contoso.example',
+      tenant: 'contoso',
+      roles: [],
+      appRoles: ['SecurityAnalyzedMessage.Read.All'],
+    });
+  });
+
   it.each<[string, () => JWTPayload, string]>([
     ['an expired one', () => ({ ...good(), exp: now() - 60 }), 'tokenExpired'],
     ['one for later', () => ({ ...good(), nbf: now() + 60 }), 'tokenNotYetValid'],

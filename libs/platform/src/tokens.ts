@@ -4,15 +4,38 @@ import { isError } from './is-error.js';
 import type { LocalKey } from './local-key.js';
 
 /** What a caller may do; every route names the roles it is open to. */
-export const ROLES = ['viewer', 'proposer', 'approver', 'auditor', 'ingest', 'admin'] as const;
+export const ROLES = ['viewer', 'proposer', 'approver', 'purger', 'auditor', 'ingest', 'admin'] as const;
 export type Role = (typeof ROLES)[number];
+
+/**
+ * Application roles of Microsoft Graph, and what they amount to on the routes that have Graph's shape; nowhere else. A
+ * hard delete needs the role `purger` beside them, as it does everywhere.
+ */
+export const APP_ROLES = {
+  'SecurityAnalyzedMessage.Read.All': ['viewer'],
+  'SecurityAnalyzedMessage.ReadWrite.All': ['viewer', 'approver'],
+} as const satisfies Readonly<Record<string, readonly Role[]>>;
+export type AppRole = keyof typeof APP_ROLES;
 
 /** Who calls, as a verified token says. Every read and write stays inside `tenant`. */
 export interface Principal {
   readonly subject: string;
   readonly tenant: string;
   readonly roles: readonly Role[];
+  /** Absent when the token has none. */
+  readonly appRoles?: readonly AppRole[];
 }
+
+/** The caller with what its application roles amount to: for routes of Graph's shape. */
+export const withAppRoles = (principal: Principal): Principal => ({
+  ...principal,
+  roles: [
+    ...new Set([
+      ...principal.roles,
+      ...(principal.appRoles ?? []).flatMap((role): readonly Role[] => APP_ROLES[role]),
+    ]),
+  ],
+});
 
 export const LOCAL_ISSUER = 'clawback-local';
 export const DEFAULT_AUDIENCE = 'clawback';
@@ -29,7 +52,7 @@ const ASYMMETRIC_ALGORITHMS = [
 
 export interface LocalTokenRequest {
   readonly subject: string;
-  readonly roles: readonly Role[];
+  readonly roles: readonly (Role | AppRole)[];
   /** Default {@link DEFAULT_TENANT}. */
   readonly tenant?: string | undefined;
   /** Default 8 hours. */
@@ -59,7 +82,11 @@ export async function signLocalToken(
   };
   demand('subject', isSubject(subject), SUBJECT_RULE);
   demand('tenant', isTenant(tenant), TENANT_RULE);
-  demand('roles', roles.length > 0 && roles.every(isRole), `must be some of ${ROLES.join(', ')}`);
+  demand(
+    'roles',
+    roles.length > 0 && roles.every((role) => isRole(role) || isAppRole(role)),
+    `must be some of ${ROLES.join(', ')}`,
+  );
   demand('ttlSeconds', Number.isSafeInteger(ttlSeconds) && ttlSeconds > 0, 'must be a whole number above 0');
   if (problems.length > 0) throw invalidInput(problems, 'invalidTokenRequest');
 
@@ -165,10 +192,11 @@ function principalOf({ sub, tid, roles }: JWTPayload): Principal {
   if (!isTenant(tid)) throw unauthenticated('tokenWithoutTenant', `the claim "tid" ${TENANT_RULE}`);
   // An issuer may give the same person roles in other systems too.
   const known = Array.isArray(roles) ? ROLES.filter((role) => roles.includes(role)) : [];
-  if (known.length === 0) {
+  const appRoles = Array.isArray(roles) ? roles.filter(isAppRole) : [];
+  if (known.length === 0 && appRoles.length === 0) {
     throw unauthenticated('tokenWithoutRoles', `the claim "roles" must list some of ${ROLES.join(', ')}`);
   }
-  return { subject: sub, tenant: tid, roles: known };
+  return { subject: sub, tenant: tid, roles: known, ...(appRoles.length === 0 ? {} : { appRoles }) };
 }
 
 /** What went wrong in our words. The library's errors carry the claims, so they do not become the cause. */
@@ -230,3 +258,6 @@ const isTenant = (value: unknown): value is string =>
   typeof value === 'string' && /^[\w.-]{1,128}$/.test(value);
 
 const isRole = (value: unknown): value is Role => ROLES.some((role) => role === value);
+
+const isAppRole = (value: unknown): value is AppRole =>
+  typeof value === 'string' && Object.hasOwn(APP_ROLES, value);

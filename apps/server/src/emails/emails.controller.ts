@@ -18,10 +18,12 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Runtime } from '../runtime.js';
 import { decodeCursor, encodeCursor, type PageBody } from '../http/cursor.js';
 import { contextOf } from '../http/request-context.js';
-import { StreamedBody } from '../http/streamed-body.js';
+import { NDJSON_TYPES, StreamedBody } from '../http/streamed-body.js';
+import { panelActions, panelCopies, panelTimeline } from './email-panel.js';
 import {
   EmailDetailBody,
   EmailPageBody,
+  EmailPanelBody,
   EmailSearchDto,
   ImportReportBody,
   type CopyBody,
@@ -42,7 +44,7 @@ export class EmailsController {
 
   @Post('import')
   @HttpCode(200)
-  @StreamedBody()
+  @StreamedBody(NDJSON_TYPES)
   @Roles('ingest')
   @ApiOperation({
     summary: 'Import EmailEvents records, one JSON object a line',
@@ -121,6 +123,36 @@ export class EmailsController {
     @Param('recipient') recipient: string,
     @Caller() { tenant }: Principal,
   ): Promise<EmailDetailBody> {
+    const doc = await this.find(tenant, networkMessageId, recipient);
+    const copies = await this.actionCenter.copiesOfEmail(tenant, doc);
+    return { ...emailBody(doc), copies: copies.map(copyBody) };
+  }
+
+  @Get(':networkMessageId/:recipient/panel')
+  @Header('cache-control', 'no-store')
+  @Roles('viewer', 'proposer', 'approver', 'auditor')
+  @ApiOperation({
+    summary: 'Everything about one email: its copies, what happened to it, and what can be done with it now',
+  })
+  @ApiOkResponse({ type: EmailPanelBody })
+  async panel(
+    @Param('networkMessageId') networkMessageId: string,
+    @Param('recipient') recipient: string,
+    @Caller() caller: Principal,
+  ): Promise<EmailPanelBody> {
+    const doc = await this.find(caller.tenant, networkMessageId, recipient);
+    const copies = await this.actionCenter.copiesOfEmail(caller.tenant, doc);
+    const touchedBy = new Set(copies.flatMap(({ touches }) => touches.map(({ approvalId }) => approvalId)));
+    const remediations = await this.actionCenter.entries(caller.tenant, [...touchedBy]);
+    return {
+      email: emailBody(doc),
+      copies: panelCopies(doc, copies),
+      timeline: panelTimeline(doc, copies, remediations),
+      actions: panelActions(doc, copies, remediations, caller),
+    };
+  }
+
+  private async find(tenant: string, networkMessageId: string, recipient: string): Promise<EmailDoc> {
     const key = emailKey(networkMessageId.toLowerCase(), recipient.toLowerCase());
     const [doc] = await this.catalog.docs(tenant, [key]);
     if (doc === undefined) {
@@ -130,8 +162,7 @@ export class EmailsController {
         'the catalogue has no email of this message and recipient',
       );
     }
-    const copies = await this.actionCenter.copiesOfEmail(tenant, doc);
-    return { ...emailBody(doc), copies: copies.map(copyBody) };
+    return doc;
   }
 }
 

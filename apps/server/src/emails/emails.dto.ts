@@ -182,3 +182,124 @@ export class EmailDetailBody extends EmailBody {
   @ApiProperty({ type: [CopyBody] })
   declare copies: readonly CopyBody[];
 }
+
+const COPY_STATES = ['inMailbox', 'notFound', 'outOfReach'] as const;
+
+export class PanelCopyBody {
+  @ApiProperty()
+  declare mailbox: string;
+
+  @ApiProperty()
+  declare isSendersCopy: boolean;
+
+  @ApiProperty({ type: String, nullable: true })
+  declare folder: string | null;
+
+  @ApiProperty({
+    enum: COPY_STATES,
+    description:
+      'notFound: in no folder when last looked for. outOfReach: hard deleted, or in no mailbox here.',
+  })
+  declare state: (typeof COPY_STATES)[number];
+
+  @ApiProperty({ type: String, nullable: true, description: 'Why it is not in a mailbox.' })
+  declare reason: string | null;
+
+  @ApiProperty({ type: String, nullable: true, description: 'The remediation that moved it last.' })
+  declare lastMovedBy: string | null;
+}
+
+export class TimelineBody {
+  @ApiProperty({ format: 'date-time' })
+  declare time: string;
+
+  @ApiProperty({ enum: ['delivered', 'remediated'] })
+  declare event: 'delivered' | 'remediated';
+
+  @ApiProperty({ enum: ['system', 'admin'] })
+  declare source: 'system' | 'admin';
+
+  @ApiProperty()
+  declare mailbox: string;
+
+  @ApiProperty()
+  declare isSendersCopy: boolean;
+
+  @ApiProperty({ enum: LOCATIONS, nullable: true, description: 'Where it was delivered.' })
+  declare location: string | null;
+
+  @ApiProperty({ type: String, nullable: true })
+  declare approvalId: string | null;
+
+  @ApiProperty({ type: String, nullable: true, description: 'The name of the remediation.' })
+  declare name: string | null;
+
+  @ApiProperty({ type: String, nullable: true })
+  declare action: string | null;
+
+  @ApiProperty({ type: String, nullable: true })
+  declare submittedBy: string | null;
+
+  @ApiProperty({ type: String, nullable: true })
+  declare decidedBy: string | null;
+
+  @ApiProperty({ type: String, nullable: true })
+  declare outcome: string | null;
+
+  @ApiProperty({ type: String, nullable: true })
+  declare reason: string | null;
+
+  @ApiProperty({ type: String, nullable: true })
+  declare fromFolder: string | null;
+
+  @ApiProperty({ type: String, nullable: true })
+  declare toFolder: string | null;
+}
+
+class PossibilityBody {
+  @ApiProperty()
+  declare possible: boolean;
+
+  @ApiProperty({
+    type: String,
+    nullable: true,
+    description: 'A code of the catalogue: a reason or an obstacle.',
+  })
+  declare reason: string | null;
+
+  @ApiProperty({ type: String, nullable: true })
+  declare detail: string | null;
+}
+
+export class PanelActionBody extends PossibilityBody {
+  @ApiProperty()
+  declare action: string;
+
+  @ApiProperty({
+    type: PossibilityBody,
+    nullable: true,
+    description:
+      "The sender's copy option of the action; null for an undo, which takes along what was moved.",
+  })
+  declare sendersCopy: PossibilityBody | null;
+
+  @ApiProperty({ type: [String], description: 'For an undo: the remediations that can be undone.' })
+  declare undoes: readonly string[];
+}
+
+export class EmailPanelBody {
+  @ApiProperty({ type: EmailBody })
+  declare email: EmailBody;
+
+  @ApiProperty({
+    type: [PanelCopyBody],
+    description: "The recipient's copy, then the sender's when it is here.",
+  })
+  declare copies: readonly PanelCopyBody[];
+
+  @ApiProperty({ type: [TimelineBody], description: 'In order of time.' })
+  declare timeline: readonly TimelineBody[];
+
+  @ApiProperty({ type: [PanelActionBody] })
+  declare actions: readonly PanelActionBody[];
+}

@@ -198,11 +198,13 @@ const sourceOf = (request: FastifyRequest): ProblemSource => ({
 export function answerProblem(reply: FastifyReply, problem: Problem): void {
   for (const header of HEADERS_OF_THE_ANSWER) reply.removeHeader(header);
   if (problem.status === 401) reply.header('www-authenticate', challenge(problem));
-  void reply
-    .code(problem.status)
-    .headers({ ...API_HEADERS, [REQUEST_ID_HEADER]: problem.requestId })
-    .header('content-type', 'application/problem+json; charset=utf-8')
-    .send(JSON.stringify(problem));
+  reply.code(problem.status).headers({ ...API_HEADERS, [REQUEST_ID_HEADER]: problem.requestId });
+  const { errorDialect } = reply.server;
+  if (errorDialect?.speaks(reply.request.originalUrl) === true) {
+    errorDialect.answer(reply, problem);
+    return;
+  }
+  void reply.header('content-type', 'application/problem+json; charset=utf-8').send(JSON.stringify(problem));
 }
 
 const withoutBigints = (extensions: Readonly<Record<string, unknown>>): Record<string, unknown> =>

@@ -12,7 +12,7 @@ import { PATH_METADATA } from '@nestjs/common/internal';
 import { MetadataScanner, ModulesContainer, Reflector } from '@nestjs/core';
 import type { FastifyRequest } from 'fastify';
 import { ClawbackError } from '#libs/kernel';
-import { bearerToken, type Principal, type Role, TokenVerifier } from '../tokens.js';
+import { bearerToken, type Principal, type Role, TokenVerifier, withAppRoles } from '../tokens.js';
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -24,6 +24,10 @@ declare module 'fastify' {
 type Access = 'public' | readonly Role[];
 
 const ACCESS = 'clawback:access';
+const TAKES_APP_ROLES = 'clawback:appRoles';
+
+/** On the routes of this controller the application roles of Microsoft Graph count as well. */
+export const TakesAppRoles = (): CustomDecorator => SetMetadata(TAKES_APP_ROLES, true);
 
 /** Opens a route, or all routes of a controller, to callers with one of these roles. Admins may call every route. */
 export const Roles = (...roles: readonly [Role, ...Role[]]): CustomDecorator => SetMetadata(ACCESS, roles);
@@ -68,7 +72,9 @@ export class RolesGuard implements CanActivate, OnModuleInit {
     if (access === undefined)
       throw new ClawbackError('forbidden', 'routeClosed', 'this route is open to no one');
     const request = requestOf(context);
-    const principal = await this.verifier.verify(bearerToken(request.headers.authorization));
+    const caller = await this.verifier.verify(bearerToken(request.headers.authorization));
+    const takesAppRoles = this.reflector.get<boolean | undefined>(TAKES_APP_ROLES, context.getClass());
+    const principal = takesAppRoles === true ? withAppRoles(caller) : caller;
     requireRole(principal, access);
     request.principal = principal;
     return true;
