@@ -1,12 +1,21 @@
 import { type EventStore } from '#libs/event-store';
 import { type Position } from '#libs/kernel';
 import { copiesOf, type EmailDoc } from '#libs/mail-catalog';
-import { type ReadStore, untilFresh, type Condition, type Page, type Scalar } from '#libs/read-store';
+import {
+  type ReadStore,
+  untilFresh,
+  type Condition,
+  type Page,
+  type Scalar,
+  type Stored,
+} from '#libs/read-store';
 import {
   ACTIVE_STATUSES,
   ActiveRemediations,
   CopyStates,
   copyKeyOf,
+  emailKeyOf,
+  type EmailRef,
   type Outcome,
   type RemediationAction,
   type Status,
@@ -15,6 +24,7 @@ import {
 import { actionLogView, tallyField, type ActionLogDoc, type LogItem } from './action-log.view.js';
 import { copiesView, copyDocId, type CopyDoc } from './copies.view.js';
 import { countsOf, type Counts } from './counts.js';
+import type { RowGroup } from './exports/export.js';
 import { historyView, type HistoryDoc } from './history.view.js';
 
 /** Filters of the history; all hold together. */
@@ -67,6 +77,9 @@ export interface LogPage {
   readonly next?: readonly Scalar[];
 }
 
+/** Entries read at once while the whole history is gone through. */
+const HISTORY_PAGE = 200;
+
 /** Queries of the Action Center. Every one is bound to a tenant. */
 export class ActionCenter {
   constructor(private readonly store: ReadStore) {}
@@ -108,6 +121,12 @@ export class ActionCenter {
     return new Map(found.map(({ id, doc }) => [id, countsOf(doc.tally)]));
   }
 
+  /** Those of these approval IDs that the tenant has, in no order. */
+  async entries(tenant: string, approvalIds: readonly string[]): Promise<HistoryDoc[]> {
+    const found = await this.store.getMany(historyView, approvalIds);
+    return found.flatMap(({ doc }) => (doc.tenant === tenant ? [doc] : []));
+  }
+
   /** A page of the log in the order of the plan. `after` is the `next` of the page before. */
   async log(
     entry: HistoryDoc,
@@ -128,19 +147,35 @@ export class ActionCenter {
     return { items };
   }
 
+  /** Everything that the filter finds, newest first, a page at a time. */
+  async *historyPages(tenant: string, filter: HistoryFilter): AsyncGenerator<readonly Stored<HistoryDoc>[]> {
+    let after: readonly Scalar[] | undefined;
+    do {
+      const page: Page<HistoryDoc> = await this.history(tenant, filter, {
+        limit: HISTORY_PAGE,
+        sort: 'submittedAt',
+        descending: true,
+        ...(after === undefined ? {} : { after }),
+      });
+      yield page.items;
+      after = page.next;
+    } while (after !== undefined);
+  }
+
   /** The whole log, a batch at a time. */
-  async *rows(entry: HistoryDoc, filter: LogFilter): AsyncGenerator<LogRow[]> {
-    for await (const { doc } of this.batches(entry, filter, undefined)) {
-      yield doc.items.map((item) => rowOf(entry, doc, item)).filter((row) => matches(row, filter));
+  async *rows(entry: HistoryDoc, filter: LogFilter): AsyncGenerator<RowGroup<LogRow>> {
+    for await (const { doc, position } of this.batches(entry, filter)) {
+      const rows = doc.items.map((item) => rowOf(entry, doc, item)).filter((row) => matches(row, filter));
+      yield { rows, position };
     }
   }
 
   /** The batches that hold a match, from the one that `after` points into. */
-  private async *batches(
+  async *batches(
     entry: HistoryDoc,
     filter: LogFilter,
-    after: readonly Scalar[] | undefined,
-  ): AsyncGenerator<{ id: string; doc: ActionLogDoc; first: number }> {
+    after?: readonly Scalar[],
+  ): AsyncGenerator<Stored<ActionLogDoc> & { readonly first: number }> {
     const where = logConditions(entry, filter);
     if (after !== undefined) where.push({ field: 'id', op: 'gte', value: String(after[0]) });
     let next: readonly Scalar[] | undefined;
@@ -151,8 +186,8 @@ export class ActionCenter {
         limit: 2,
         ...(next === undefined ? {} : { after: next }),
       });
-      for (const { id, doc } of page.items) {
-        yield { id, doc, first: after?.[0] === id ? Number(after[1]) + 1 : 0 };
+      for (const stored of page.items) {
+        yield { ...stored, first: after?.[0] === stored.id ? Number(after[1]) + 1 : 0 };
       }
       next = page.next;
     } while (next !== undefined);
@@ -171,8 +206,7 @@ export class ActionCenter {
 
 const rowOf = (entry: HistoryDoc, doc: ActionLogDoc, item: LogItem): LogRow => {
   const message = doc.messages[item.message];
-  // Nothing that was pending when the remediation was rejected will ever run.
-  const outcome = entry.status === 'rejected' && item.outcome === 'pending' ? 'cancelled' : item.outcome;
+  const outcome = isClosed(entry.status) && item.outcome === 'pending' ? 'cancelled' : item.outcome;
   return {
     approvalId: doc.approvalId,
     networkMessageId: message?.networkMessageId ?? '',
@@ -193,6 +227,10 @@ const rowOf = (entry: HistoryDoc, doc: ActionLogDoc, item: LogItem): LogRow => {
   };
 };
 
+/** Nothing that was pending when it ended will ever run. */
+const isClosed = (status: Status): boolean =>
+  status === 'rejected' || status === 'expired' || status === 'cancelled';
+
 const matches = (row: LogRow, { outcome, isSendersCopy, mailbox }: LogFilter): boolean =>
   (outcome === undefined || row.outcome === outcome) &&
   (isSendersCopy === undefined || row.isSendersCopy === isSendersCopy) &&
@@ -201,7 +239,8 @@ const matches = (row: LogRow, { outcome, isSendersCopy, mailbox }: LogFilter): b
 /** Conditions on the documents that may hold a match; {@link matches} decides about each copy. */
 function logConditions(entry: HistoryDoc, { outcome, isSendersCopy, mailbox }: LogFilter): Condition[] {
   const kind = isSendersCopy === undefined ? undefined : isSendersCopy ? 'sender' : 'recipient';
-  const stored = entry.status === 'rejected' && outcome === 'cancelled' ? 'pending' : outcome;
+  // What was pending when a proposal ended still is in the log of its batches.
+  const stored = isClosed(entry.status) && outcome === 'cancelled' ? undefined : outcome;
   return [
     { field: 'planId', op: 'eq', value: entry.planId },
     ...(stored === undefined
@@ -257,6 +296,41 @@ export class CopyStatesOfView extends CopyStates {
       found.flatMap(({ doc }) => (doc.lastMovedBy === undefined ? [] : [[copyKeyOf(doc), doc.lastMovedBy]])),
     );
   }
+
+  async touchedBy(
+    tenant: string,
+    approvalId: string,
+    emails: readonly EmailRef[],
+  ): Promise<ReadonlySet<string>> {
+    const ids = emails.map(({ networkMessageId, recipientEmailAddress: mailbox }) =>
+      copyDocId(tenant, copyKeyOf({ networkMessageId, kind: 'recipient', mailbox })),
+    );
+    const found = await this.store.getMany(copiesView, ids);
+    return new Set(
+      found
+        .filter(({ doc }) => doc.touches.some((touch) => touch.approvalId === approvalId))
+        .map(({ doc }) =>
+          emailKeyOf({ networkMessageId: doc.networkMessageId, recipientEmailAddress: doc.mailbox }),
+        ),
+    );
+  }
+}
+
+/** Proposals whose time is over, answered by the view `history`. */
+export async function expiredProposals(
+  store: ReadStore,
+  now: Date,
+): Promise<readonly { readonly tenant: string; readonly approvalId: string }[]> {
+  const { items } = await store.find(historyView, {
+    where: [
+      { field: 'status', op: 'eq', value: 'pending' },
+      { field: 'expiresAt', op: 'gt', value: '' },
+      { field: 'expiresAt', op: 'lte', value: now.toISOString() },
+    ],
+    orderBy: ['expiresAt'],
+    limit: 100,
+  });
+  return items.map(({ doc: { tenant, approvalId } }) => ({ tenant, approvalId }));
 }
 
 /** What is under way, answered by the view `history`. */

@@ -87,6 +87,9 @@ function project(recorded: RecordedEvent): readonly Change<ActionLogDoc>[] {
   if (event === undefined) return [];
   const id = actionLogId(event.data.planId, event.data.batch);
   if (event.type === 'BatchPlanned') return [{ id, apply: () => planned(event, recorded) }];
+  if (event.type === 'BatchWithdrawn') {
+    return [{ id, apply: (doc) => (doc === undefined ? doc : withdrawn(doc, event, recorded)) }];
+  }
   if (!isCopyEvent(event)) return [];
   return [{ id, apply: (doc) => (doc === undefined ? doc : withOutcome(doc, event, recorded)) }];
 }
@@ -109,6 +112,23 @@ function planned(
         : { message, kind, mailbox, outcome: 'nonRemediable', reason: notRemediable, at },
     ),
     tally: startingTallyOf(data.targets),
+  };
+}
+
+/** Everything that was pending gets the same outcome at once. */
+function withdrawn(
+  doc: ActionLogDoc,
+  { data }: Extract<BatchEvent, { type: 'BatchWithdrawn' }>,
+  { metadata }: RecordedEvent,
+): ActionLogDoc {
+  const { outcome, tally } = data;
+  const reason = outcome === 'timedOut' ? { reason: 'remediationDeadline' as const } : {};
+  return {
+    ...doc,
+    items: doc.items.map((item) =>
+      item.outcome === 'pending' ? { ...item, outcome, ...reason, at: metadata.occurredAt ?? '' } : item,
+    ),
+    tally,
   };
 }
 

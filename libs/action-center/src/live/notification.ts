@@ -14,6 +14,14 @@ export const NOTIFICATION_TYPES = [
   'remediation.submitted',
   'remediation.approved',
   'remediation.rejected',
+  'remediation.partlyApproved',
+  'remediation.partFinished',
+  'remediation.expired',
+  'remediation.queued',
+  'remediation.overdue',
+  'remediation.cancelRequested',
+  'remediation.cancelled',
+  'remediation.lateArrivalsStopped',
   'remediation.started',
   'remediation.progress',
   'remediation.completed',
@@ -44,7 +52,11 @@ export interface NotificationFacts {
   readonly surface?: string;
   readonly sendersCopy?: boolean;
   readonly undoOf?: string | null;
-  /** Why it was rejected. */
+  /** How many emails were approved before the rest. */
+  readonly firstEmails?: number;
+  /** Nothing is begun after this. */
+  readonly deadline?: string;
+  /** Why it was rejected or is to be cancelled. */
   readonly reason?: string;
   /** The approval ID of the undo. */
   readonly undoneBy?: string;
@@ -56,7 +68,9 @@ export interface NotificationFacts {
 export const LAST_NOTIFICATIONS: ReadonlySet<string> = new Set<NotificationType>([
   'remediation.completed',
   'remediation.failed',
+  'remediation.cancelled',
   'remediation.rejected',
+  'remediation.expired',
 ]);
 
 type Saying<Type extends RemediationEvent['type']> = {
@@ -75,6 +89,29 @@ const SAYINGS: { readonly [Type in RemediationEvent['type']]: Saying<Type> } = {
     }),
   },
   RemediationApproved: { type: 'remediation.approved', facts: (_data, by) => ({ by }) },
+  RemediationPartlyApproved: {
+    type: 'remediation.partlyApproved',
+    facts: ({ emails }, by) => ({ by, firstEmails: emails }),
+  },
+  RemediationPartFinished: {
+    type: 'remediation.partFinished',
+    facts: ({ tally }) => ({ counts: countsOf(tally) }),
+  },
+  RemediationExpired: { type: 'remediation.expired', facts: () => ({}) },
+  RemediationQueued: {
+    type: 'remediation.queued',
+    facts: ({ deadline }) => (deadline === undefined ? {} : { deadline }),
+  },
+  RemediationOverdue: { type: 'remediation.overdue', facts: () => ({}) },
+  RemediationCancelRequested: {
+    type: 'remediation.cancelRequested',
+    facts: ({ reason }, by) => ({ by, reason }),
+  },
+  RemediationCancelled: {
+    type: 'remediation.cancelled',
+    facts: ({ tally }) => ({ counts: countsOf(tally) }),
+  },
+  LateArrivalsStopped: { type: 'remediation.lateArrivalsStopped', facts: (_data, by) => ({ by }) },
   RemediationRejected: { type: 'remediation.rejected', facts: ({ reason }, by) => ({ by, reason }) },
   RemediationStarted: { type: 'remediation.started', facts: () => ({}) },
   RemediationCompleted: {

@@ -1,0 +1,3 @@
+export * from './dashboard.js';
+export * from './dashboard.view.js';
+export * from './heavy-hitters.js';
