@@ -3,13 +3,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { actionLogView, copiesView, historyView } from '#libs/action-center';
-import {
-  type DomainEvent,
-  type RecordedEvent,
-  decideAndAppend,
-  metadataOf,
-  type Decider,
-} from '#libs/event-store';
+import { type DomainEvent, type RecordedEvent, decideAndAppend, metadataOf } from '#libs/event-store';
 import { SqliteEventStore } from '#libs/event-store/sqlite';
 import { Projector, type Projection, type Stored } from '#libs/read-store';
 import { SqliteReadStore } from '#libs/read-store/sqlite';
@@ -106,7 +100,7 @@ async function ours({ size, directory }: PartInput) {
 interface PeerWork {
   readonly streams: readonly {
     readonly stream: string;
-    readonly decider: Readonly<Record<keyof Decider<never, never, never>, unknown>>;
+    readonly decider: Readonly<Record<'initial' | 'decide' | 'evolve', unknown>>;
     readonly commands: readonly unknown[];
   }[];
   readonly metadata: Readonly<Record<string, string>>;

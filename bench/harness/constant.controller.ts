@@ -5,7 +5,7 @@ import { RemediationRequestDto, SubmittedBody } from '../../apps/server/src/reme
 
 const ANSWER: SubmittedBody = {
   approvalId: '0199d5f0-7d1c-7000-8000-000000000001',
-  status: 'queued',
+  status: 'started',
   selectionHash: '0'.repeat(64),
   plan: {
     emails: 10,
@@ -16,7 +16,9 @@ const ANSWER: SubmittedBody = {
     nonRemediable: 0,
     reasons: {},
   },
+  undoable: true,
   undoOf: null,
+  retryOf: null,
 };
 
 /** The route of a submission, with its body checked and its caller known, that does nothing and answers the same. */

@@ -74,6 +74,10 @@ interface Things {
   readonly proposal: SubmittedBody;
   /** Paused: whoever looks for 'nothing changed' must not find its attempts. */
   readonly webhook: WebhookBody;
+  /** The copy of message 3 could not be moved. Only where a rule asks for it. */
+  readonly failed?: EntryBody;
+  /** Goes on with mail that arrives later. Only where a rule asks for it. */
+  readonly goesOn?: EntryBody;
 }
 
 interface Rule {
@@ -85,6 +89,8 @@ interface Rule {
   readonly send?: (things: Things) => { readonly path?: string; readonly body?: unknown };
   /** It can be done once only. */
   readonly once?: true;
+  /** What it needs besides. */
+  readonly needs?: 'failed' | 'goesOn';
 }
 
 const READERS: readonly Role[] = ['viewer', 'proposer', 'approver', 'auditor'];
@@ -103,6 +109,16 @@ const ofWebhook =
     path: `/v1/webhooks/${webhook.webhookId}${step}`,
     ...(body === undefined ? {} : { body }),
   });
+const hunting = (step = '') => ({
+  path: `/v1/remediations/from-hunting${step}?name=Hunt&severity=low&action=moveToJunk`,
+  body: [emailRow({ message: 2 })],
+});
+const GRAPH = '/security/collaboration';
+const anAnalyzedEmail = `${messageId(1)}-${Buffer.from(LEE).toString('base64url')}`;
+const viaGraph = (name: string) => () => ({
+  path: `${GRAPH}/analyzedEmails/${name}`,
+  body: { displayName: 'Via Graph', action: 'moveToJunk', analyzedEmails: [emailRef(2)] },
+});
 const aFault = () => ({ path: `/v1/sandbox/faults/${LEE}` });
 
 /** Every route, who may use it, and what they get. A route that is not here fails the suite. */
@@ -111,11 +127,56 @@ const TABLE: Readonly<Record<string, Rule>> = {
   'get /health/ready': { roles: 'public', status: 200 },
   'get /metrics': { roles: 'public', status: 200 },
   'post /v1/emails/import': { roles: ['ingest'], status: 200, send: () => ({ body: ndjson([emailRow()]) }) },
+  'get /v1/catalogue': { roles: ROLES.filter((role) => role !== 'admin'), status: 200 },
   'get /v1/emails': { roles: READERS, status: 200 },
   'get /v1/emails/{networkMessageId}/{recipient}': {
     roles: READERS,
     status: 200,
     send: () => ({ path: `/v1/emails/${messageId(1)}/${LEE}` }),
+  },
+  'get /v1/emails/{networkMessageId}/{recipient}/panel': {
+    roles: READERS,
+    status: 200,
+    send: () => ({ path: `/v1/emails/${messageId(1)}/${LEE}/panel` }),
+  },
+  'post /v1/remediations/from-hunting': {
+    roles: ['proposer', 'approver'],
+    status: 202,
+    send: () => hunting(),
+  },
+  'post /v1/remediations/from-hunting/preview': {
+    roles: ['proposer', 'approver'],
+    status: 200,
+    send: () => hunting('/preview'),
+  },
+  'get /security/collaboration/analyzedEmails': { roles: READERS, status: 200 },
+  'get /security/collaboration/analyzedEmails/{analyzedEmailId}': {
+    roles: READERS,
+    status: 200,
+    send: () => ({ path: `${GRAPH}/analyzedEmails/${anAnalyzedEmail}` }),
+  },
+  'post /security/collaboration/analyzedEmails/remediate': {
+    roles: ['proposer', 'approver'],
+    status: 202,
+    send: viaGraph('remediate'),
+  },
+  'post /security/collaboration/analyzedEmails/microsoft.graph.security.remediate': {
+    roles: ['proposer', 'approver'],
+    status: 202,
+    send: viaGraph('microsoft.graph.security.remediate'),
+  },
+  'get /security/collaboration/remediations/{approvalId}': {
+    roles: READERS,
+    status: 200,
+    send: ({ done }) => ({ path: `${GRAPH}/remediations/${done.approvalId}` }),
+  },
+  'post /$batch': {
+    roles: READERS,
+    status: 200,
+    send: () => ({
+      path: '/$batch',
+      body: { requests: [{ id: '1', method: 'GET', url: `${GRAPH}/analyzedEmails` }] },
+    }),
   },
   'post /v1/remediations/preview': {
     roles: ['proposer', 'approver'],
@@ -133,6 +194,26 @@ const TABLE: Readonly<Record<string, Rule>> = {
   'get /v1/remediations/{approvalId}': { roles: READERS, status: 200, send: byId('') },
   'get /v1/remediations/{approvalId}/log': { roles: READERS, status: 200, send: byId('/log') },
   'get /v1/remediations/{approvalId}/export': { roles: READERS, status: 200, send: byId('/export') },
+  'get /v1/remediations/{approvalId}/export/manifest': {
+    roles: READERS,
+    status: 200,
+    send: byId('/export/manifest'),
+  },
+  'get /v1/remediations/{approvalId}/selection/export': {
+    roles: READERS,
+    status: 200,
+    send: byId('/selection/export'),
+  },
+  'get /v1/remediations/{approvalId}/selection/export/manifest': {
+    roles: READERS,
+    status: 200,
+    send: byId('/selection/export/manifest'),
+  },
+  'get /v1/remediations/export': { roles: READERS, status: 200 },
+  'get /v1/remediations/export/manifest': { roles: READERS, status: 200 },
+  'get /v1/emails/export': { roles: READERS, status: 200 },
+  'get /v1/emails/export/manifest': { roles: READERS, status: 200 },
+  'get /v1/dashboard': { roles: READERS, status: 200 },
   'get /v1/remediations/{approvalId}/events': {
     roles: ['auditor', 'approver'],
     status: 200,
@@ -155,6 +236,24 @@ const TABLE: Readonly<Record<string, Rule>> = {
     status: 202,
     once: true,
     send: (things) => ({ ...byId('/undo')(things), body: {} }),
+  },
+  'post /v1/remediations/{approvalId}/cancel': {
+    roles: ['proposer', 'approver'],
+    status: 202,
+    once: true,
+    send: decided('cancel', () => ({ reason: 'no' })),
+  },
+  'post /v1/remediations/{approvalId}/retry': {
+    roles: ['proposer', 'approver'],
+    status: 202,
+    needs: 'failed',
+    send: ({ failed }) => ({ path: `/v1/remediations/${String(failed?.approvalId)}/retry`, body: {} }),
+  },
+  'post /v1/remediations/{approvalId}/late-arrivals/stop': {
+    roles: ['approver'],
+    status: 200,
+    needs: 'goesOn',
+    send: ({ goesOn }) => ({ path: `/v1/remediations/${String(goesOn?.approvalId)}/late-arrivals/stop` }),
   },
   'get /v1/views': { roles: [], status: 200 },
   'get /v1/views/{view}': { roles: [], status: 200, send: () => ({ path: '/v1/views/history' }) },
@@ -201,6 +300,24 @@ const TABLE: Readonly<Record<string, Rule>> = {
   },
   'delete /v1/sandbox/faults/{mailbox}': { roles: [], status: 204, send: aFault },
 };
+
+/** A refusal, in the shape of the interface that the route belongs to. */
+function expectRefusal(path: string, answer: Answer, status: number, code: string, says?: RegExp): void {
+  if (!/^\/(?:security\/|\$batch)/.test(path)) {
+    expectProblem(answer, status, code, says);
+    return;
+  }
+  expect({ status: answer.status, body: answer.body }).toMatchObject({
+    status,
+    body: {
+      error: {
+        code: expect.stringMatching(/./),
+        message: expect.stringMatching(says ?? /./),
+        innerError: { code, 'request-id': answer.headers.get('request-id') },
+      },
+    },
+  });
+}
 
 const operations = (): { route: string; method: Method; path: string; operation: Operation }[] =>
   Object.entries(document.paths).flatMap(([path, methods]) =>
@@ -260,7 +377,7 @@ describe('the OpenAPI document', () => {
   });
 });
 
-async function prepare(): Promise<Things> {
+async function prepare(needs?: Rule['needs']): Promise<Things> {
   const tenant = server.tenant();
   await tenant.import([emailRow(), emailRow({ message: 2 })]);
   const done = await tenant.run(request({ selection: { emails: [emailRef(1)] } }));
@@ -269,17 +386,30 @@ async function prepare(): Promise<Things> {
   const registered = bodyOf(await admin.post('/v1/webhooks', { url: 'https://hooks.example/' }), 201);
   const { webhookId } = registered as WebhookBody;
   const webhook = bodyOf(await admin.post(`/v1/webhooks/${webhookId}/pause`), 200) as WebhookBody;
-  return { tenant, done, proposal, webhook };
+  const things = { tenant, done, proposal, webhook };
+  if (needs === 'failed') {
+    await tenant.import([emailRow({ message: 3 })]);
+    await tenant.fault(LEE, { kind: 'error', code: 'accessDenied', retryable: false });
+    const failed = await tenant.run(request({ selection: { emails: [emailRef(3)] }, sendersCopy: false }));
+    await tenant.clearFault(LEE);
+    return { ...things, failed };
+  }
+  if (needs === 'goesOn') {
+    const query = { networkMessageId: messageId(2) };
+    const goesOn = await tenant.run(request({ selection: { query }, lateArrivalsHours: 1 }));
+    return { ...things, goesOn };
+  }
+  return things;
 }
 
-describe.each(Object.entries(TABLE))('%s', (route, { roles, status, send, once }) => {
+describe.each(Object.entries(TABLE))('%s', (route, { roles, status, send, once, needs }) => {
   const [method = '', path = ''] = route.split(' ');
   let things: Things;
   beforeAll(async () => {
-    things = await prepare();
+    things = await prepare(needs);
   });
   beforeEach(async () => {
-    if (once) things = await prepare();
+    if (once) things = await prepare(needs);
   });
 
   const call = (api: ReturnType<TestTenant['as']>): Promise<Answer> => {
@@ -296,7 +426,7 @@ describe.each(Object.entries(TABLE))('%s', (route, { roles, status, send, once }
   }
 
   it('is closed without a token', async () => {
-    expectProblem(await call(server.api()), 401, 'tokenMissing');
+    expectRefusal(path, await call(server.api()), 401, 'tokenMissing');
   });
 
   const allowed = ROLES.filter((role) => role === 'admin' || roles.includes(role));
@@ -310,10 +440,12 @@ describe.each(Object.entries(TABLE))('%s', (route, { roles, status, send, once }
     // Those who were let in have started work, which goes on after its answer.
     const head = await server.quietHead();
     for (const role of others) {
-      expectProblem(await call(things.tenant.as(role)), 403, 'roleMissing', /^this needs the role /);
+      expectRefusal(path, await call(things.tenant.as(role)), 403, 'roleMissing', /^this needs the role /);
     }
     const [first, ...rest] = others;
-    if (first !== undefined) expectProblem(await call(things.tenant.as(first, ...rest)), 403, 'roleMissing');
+    if (first !== undefined) {
+      expectRefusal(path, await call(things.tenant.as(first, ...rest)), 403, 'roleMissing');
+    }
     expect(await server.head()).toBe(head);
   });
 });
@@ -356,8 +488,18 @@ describe('random requests made from the document', () => {
       internetMessageId: ['<3@fabrikam.example>'],
       recipientEmailAddress: [LEE],
       mailbox: [LEE, 'kim@fabrikam.example'],
-      url: ['https://hooks.example/', 'http://127.0.0.1:9/'],
       after: ['0', '12', '99999999999999999999'],
+      analyzedEmailId: [anAnalyzedEmail],
+      url: [
+        'https://hooks.example/',
+        'http://127.0.0.1:9/',
+        `${GRAPH}/analyzedEmails`,
+        `${GRAPH}/remediations/x`,
+        '/v1/emails',
+      ],
+      NetworkMessageId: [1, 2, 3].map(messageId),
+      RecipientEmailAddress: [LEE],
+      $filter: [`networkMessageId eq '${messageId(1)}'`, "recipientEmailAddress eq 'x'"],
       startTime: ['2026-01-01', '2026-03-02T08:15:00Z'],
       endTime: ['2026-04-01', '2027-03-02T08:15:00Z'],
     };
@@ -369,8 +511,11 @@ describe('random requests made from the document', () => {
           const answer = await api.send(made);
           expect(answer.status).toBeLessThan(500);
           if (answer.status >= 400) {
-            const { code } = answer.body as { code: string };
-            expectProblem(answer, answer.status, code);
+            const { code, error } = answer.body as {
+              code?: string;
+              error?: { innerError: { code: string } };
+            };
+            expectRefusal(made.path, answer, answer.status, error?.innerError.code ?? code ?? '');
           }
         },
       ),

@@ -162,7 +162,7 @@ describe('one who may propose and approve', () => {
     const tenant = server.tenant();
     await tenant.import([emailRow()]);
     const answer = await tenant.as('proposer', 'approver').post('/v1/remediations', request());
-    expect(answer).toMatchObject({ status: 202, body: { status: 'queued' } });
+    expect(answer).toMatchObject({ status: 202, body: { status: 'started' } });
     const { approvalId } = answer.body as SubmittedBody;
     expect(await tenant.untilFinished(approvalId)).toMatchObject({
       submittedBy: 'proposer-approver@ops.example',

@@ -81,7 +81,11 @@ describe.each(['/v1/remediations', '/v1/remediations/preview'])('POST %s', (path
       'selection.excluding[0].subject: unknown field',
     ],
     ['a wrong severity', request({ severity: 'extreme' }), 'severity: must be one of low, medium, high'],
-    ['a wrong action', request({ action: 'hardDelete' }), 'action: must be one of softDelete, moveToInbox'],
+    [
+      'a wrong action',
+      request({ action: 'shred' }),
+      'action: must be one of softDelete, hardDelete, moveToInbox',
+    ],
     ['an action of another case', request({ action: 'SoftDelete' }), 'action'],
     ['an undo as an action', request({ action: 'undo' }), 'action'],
     ['a wrong surface', request({ surface: 'telephone' }), 'surface: must be one of threatExplorer'],

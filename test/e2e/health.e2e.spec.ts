@@ -89,7 +89,9 @@ describe('a server that is well', () => {
       [
         ...['eventStore', 'readStore', 'executor'],
         ...VIEWS.map((view) => `view:${view}`),
-        ...['executor', 'projector', 'sandbox', 'webhooks'].map((name) => `subscription:${name}`),
+        ...['executor', 'projector', 'sandbox', 'webhooks', 'lateArrivals'].map(
+          (name) => `subscription:${name}`,
+        ),
       ]
         .map((name) => `${name} ok`)
         .sort(),

@@ -111,7 +111,7 @@ describe('a soft delete of everything with the senders’ copies', () => {
       nonRemediable: UNREACHABLE,
       reasons: REASONS,
     };
-    expect(previewed).toEqual({ selectionHash: entry.selectionHash, plan });
+    expect(previewed).toEqual({ selectionHash: entry.selectionHash, plan, undoable: true });
     expect(entry.plan).toEqual(plan);
     expect(eventsOfPreview).toBe(0n);
     expect(afterPreview).toEqual([]);
@@ -128,10 +128,12 @@ describe('a soft delete of everything with the senders’ copies', () => {
     const { approvalId } = answer.body as { approvalId: string };
     expect(answer.body).toEqual({
       approvalId: expect.stringMatching(/./),
-      status: 'queued',
+      status: 'started',
       selectionHash: expect.stringMatching(/^[0-9a-f]{64}$/),
       plan: expect.objectContaining({ copies: 2 }),
+      undoable: true,
       undoOf: null,
+      retryOf: null,
     });
     const location = answer.headers.get('location') ?? '';
     expect(location).toBe(`/v1/remediations/${approvalId}`);
@@ -299,7 +301,8 @@ describe('a soft delete of everything with the senders’ copies', () => {
     it('are all there, and paged', async () => {
       const all = await tenant.events(entry.approvalId);
       const types = [
-        ...['RemediationSubmitted', 'RemediationApproved', 'RemediationStarted', 'RemediationCompleted'],
+        ...['RemediationSubmitted', 'RemediationApproved', 'RemediationQueued'],
+        ...['RemediationStarted', 'RemediationCompleted'],
         ...['BatchPlanned', 'BatchReleased', 'BatchAttemptStarted', 'BatchSettled'],
         ...['RecipientCopySoftDeleted', 'SenderCopySoftDeleted', 'CopyAlreadyInDestination'],
       ];
@@ -409,7 +412,8 @@ describe('the undo of everything', () => {
     expect(await tenant.search()).toEqual(emails);
     expect(new Set((await tenant.events(undo.approvalId)).map(({ type }) => type))).toEqual(
       new Set([
-        ...['RemediationSubmitted', 'RemediationApproved', 'RemediationStarted', 'RemediationCompleted'],
+        ...['RemediationSubmitted', 'RemediationApproved', 'RemediationQueued'],
+        ...['RemediationStarted', 'RemediationCompleted'],
         ...['BatchPlanned', 'BatchReleased', 'BatchAttemptStarted', 'BatchSettled'],
         ...['RecipientCopyRestored', 'SenderCopyRestored'],
       ]),
@@ -753,6 +757,7 @@ const exported = (row: LogRowBody): Record<string, string> => ({
   IsSendersCopy: String(row.isSendersCopy),
   Action: row.action,
   Status: row.outcome,
+  AlreadyInDestination: String(row.outcome === 'alreadyInDestination'),
   Reason: row.reason ?? '',
   Detail: row.detail ?? '',
   FromFolder: row.fromFolder ?? '',

@@ -1,4 +1,8 @@
+import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { SqliteEventStore } from '#libs/event-store/sqlite';
+import { idFrom } from '#libs/kernel';
+import { ExpireRemediation, ExpireRemediationHandler } from '#libs/remediation';
 import { EventStream, type ServerSentEvent } from '../support/event-stream.js';
 import {
   TestServer,
@@ -12,6 +16,7 @@ import {
   type Role,
   type TestTenant,
 } from '../support/server.js';
+import { TestClock } from '../support/test-clock.js';
 
 let server: TestServer;
 beforeAll(async () => {
@@ -43,14 +48,29 @@ async function listen(
 const mail = (count: number): object[] =>
   Array.from({ length: count }, (_, index) => emailRow({ message: index + 1 }));
 
+const LIFE = ['submitted', 'approved', 'queued', 'started', 'completed'];
+
 const isLast = ({ event }: ServerSentEvent): boolean =>
-  ['remediation.completed', 'remediation.failed', 'remediation.rejected'].includes(event);
+  ['completed', 'failed', 'cancelled', 'rejected', 'expired'].includes(event.replace('remediation.', ''));
 
 const names = (events: readonly ServerSentEvent[]): string[] =>
   events.map(({ event }) => event.replace('remediation.', ''));
 
 const withoutProgress = (events: readonly ServerSentEvent[]): ServerSentEvent[] =>
   events.filter(({ event }) => event !== 'remediation.progress');
+
+/** Lets a proposal's time be over: decides as the server does, by a clock that has gone on a year. */
+async function expire({ name: tenant }: TestTenant, approvalId: string): Promise<void> {
+  const events = new SqliteEventStore(join(server.dataDirectory, 'events.db'));
+  const clock = new TestClock(new Date(Date.now() + 365 * 24 * 3_600_000).toISOString());
+  const context = { tenant, actor: 'clawback', causationId: idFrom('expire', approvalId), now: clock.now() };
+  try {
+    const handler = new ExpireRemediationHandler(events, clock);
+    await handler.execute(new ExpireRemediation(approvalId, context));
+  } finally {
+    await events.close();
+  }
+}
 
 /** Ids grow from event to event: nothing comes twice, and nothing out of order. */
 function expectInOrder(events: readonly ServerSentEvent[]): void {
@@ -70,7 +90,7 @@ describe('the history, live', () => {
 
     const { approvalId } = await tenant.submit(request());
     const events = await stream.until(isLast);
-    expect(names(withoutProgress(events))).toEqual(['submitted', 'approved', 'started', 'completed']);
+    expect(names(withoutProgress(events))).toEqual(LIFE);
     expectInOrder(events);
     for (const { event, data } of events) expect(data).toMatchObject({ type: event, approvalId });
     expect(events[0]?.data).toMatchObject({
@@ -131,7 +151,7 @@ describe('the history, live', () => {
     for (const message of [1, 2]) await tenant.run(request({ selection: { emails: [emailRef(message)] } }));
     const first = await stream.until(isLast);
     const all = withoutProgress([...first, ...(await stream.until(isLast))]);
-    expect(all).toHaveLength(8);
+    expect(all).toHaveLength(10);
     await stream.close();
 
     for (const [index, { id }] of all.slice(0, -1).entries()) {
@@ -163,7 +183,7 @@ describe('the history, live', () => {
       const done = await tenant.run(request({ selection: { emails: [emailRef(2)] } }));
       const resumed = await listen(tenant, { after: before.at(-1)?.id ?? '' });
       const after = await resumed.until(isLast);
-      expect(names(withoutProgress(after))).toEqual(['submitted', 'approved', 'started', 'completed']);
+      expect(names(withoutProgress(after))).toEqual(LIFE);
       expect(new Set(after.map(({ data }) => data.approvalId))).toEqual(new Set([done.approvalId]));
       await resumed.close();
     } finally {
@@ -184,12 +204,7 @@ describe('the history, live', () => {
       new Set(mine.map(({ approvalId }) => approvalId)),
     );
     const past = await listen(one, { after: '0' });
-    expect(names(withoutProgress(await past.until(isLast)))).toEqual([
-      'submitted',
-      'approved',
-      'started',
-      'completed',
-    ]);
+    expect(names(withoutProgress(await past.until(isLast)))).toEqual(LIFE);
   });
 
   it('refuses a place that is none', async () => {
@@ -244,7 +259,7 @@ describe('one remediation, live', () => {
       event: 'remediation.snapshot',
       data: { status: 'pending', counts: countsOf({ pending: 2 }, { pending: 2 }) },
     });
-    expect(names(withoutProgress(events))).toEqual(['snapshot', 'approved', 'started', 'completed']);
+    expect(names(withoutProgress(events))).toEqual(['snapshot', ...LIFE.slice(1)]);
     expectInOrder(events.slice(1));
     for (const { data } of events) {
       const { submitted, ...counts } = (data.counts ?? countsOf({})) as Record<string, number>;
@@ -270,7 +285,7 @@ describe('one remediation, live', () => {
     // Who fell off on the way hears the rest.
     const submitted = (await tenant.events(approvalId))[0];
     const rest = await listen(tenant, { approvalId, after: submitted?.position ?? '' });
-    expect(names(withoutProgress(await rest.all()))).toEqual(['approved', 'started', 'completed']);
+    expect(names(withoutProgress(await rest.all()))).toEqual(LIFE.slice(1));
   });
 
   it('tells nothing of its neighbours', async () => {
@@ -287,6 +302,60 @@ describe('one remediation, live', () => {
     );
     expect(names(await stream.all())).toEqual(['snapshot', 'rejected']);
   });
+
+  it.each<
+    [
+      end: string,
+      told: [name: string, facts: object][],
+      bring: (tenant: TestTenant, id: string) => Promise<void>,
+    ]
+  >([
+    [
+      'cancelled',
+      [
+        ['cancelRequested', { by: 'approver@ops.example', reason: 'the wrong query' }],
+        ['cancelled', { counts: countsOf({ cancelled: 2 }, { cancelled: 2 }) }],
+      ],
+      async (tenant, id) => {
+        const reason = { reason: 'the wrong query' };
+        bodyOf(await tenant.as('approver').post(`/v1/remediations/${id}/cancel`, reason), 202);
+      },
+    ],
+    [
+      'rejected',
+      [['rejected', { by: 'approver@ops.example', reason: 'no harm' }]],
+      async (tenant, id) => {
+        bodyOf(await tenant.as('approver').post(`/v1/remediations/${id}/reject`, { reason: 'no harm' }), 200);
+      },
+    ],
+    ['expired', [['expired', {}]], expire],
+  ])(
+    'ends when it is %s before it began, for whoever listens and for whoever comes later',
+    async (end, told, bring) => {
+      const tenant = server.tenant();
+      await tenant.import(mail(2));
+      const { approvalId } = await tenant.submit(request(), 'proposer');
+      const stream = await listen(tenant, { approvalId });
+      await bring(tenant, approvalId);
+      const events = await stream.all();
+      expect(names(events)).toEqual(['snapshot', ...told.map(([name]) => name)]);
+      expect(events.map(({ data }) => data)).toMatchObject(
+        [{ status: 'pending' }, ...told.map(([, facts]) => facts)].map((facts) => ({ approvalId, ...facts })),
+      );
+      expectInOrder(events.slice(1));
+
+      const later = await listen(tenant, { approvalId });
+      expect(await later.all()).toMatchObject([{ event: 'remediation.snapshot', data: { status: end } }]);
+      const resumed = await listen(tenant, { approvalId, after: events[0]?.id ?? '' });
+      expect(await resumed.all()).toEqual(events.slice(1));
+      const again = await tenant.as('viewer').send({
+        method: 'GET',
+        path: `/v1/remediations/${approvalId}/live`,
+        headers: { 'last-event-id': stream.lastEventId },
+      });
+      expect([again.status, again.text]).toEqual([204, '']);
+    },
+  );
 
   it('is not there for another tenant', async () => {
     const tenant = server.tenant();

@@ -85,7 +85,7 @@ describe('building a view anew', () => {
 
   it('is recorded with who asked for it', async () => {
     const recorded = [];
-    for await (const { type, metadata } of server.eventsOf('viewBuilds-history_v1')) {
+    for await (const { type, metadata } of server.eventsOf('viewBuilds-history_v2')) {
       recorded.push([type, metadata.actor]);
     }
     expect(recorded.slice(0, 1)).toEqual([['ViewRebuildRequested', 'admin@ops.example']]);

@@ -63,7 +63,7 @@ async function tenantWith(emails: number, on = server): Promise<TestTenant> {
 const runOn = (tenant: TestTenant, message: number) =>
   tenant.run(request({ selection: { emails: [emailRef(message)] } }));
 
-const LIFE = ['submitted', 'approved', 'started', 'completed'];
+const LIFE = ['submitted', 'approved', 'queued', 'started', 'completed'];
 const said = (received: readonly Received[]): string[] =>
   received.map(({ body }) => body.type.replace('remediation.', ''));
 const positions = (received: readonly Received[]): unknown[] =>
@@ -74,9 +74,9 @@ describe('a webhook', () => {
     const tenant = await tenantWith(2);
     const { secret, webhookId } = await register(tenant);
     const done = await runOn(tenant, 1);
-    const taken = await receiver.untilTaken(4);
+    const taken = await receiver.untilTaken(5);
     expect(said(taken)).toEqual(LIFE);
-    expect(new Set(taken.map(({ id }) => id)).size).toBe(4);
+    expect(new Set(taken.map(({ id }) => id)).size).toBe(5);
     for (const message of taken) {
       expect(message.contentType).toBe('application/json');
       expect(message.id).toMatch(/^msg_[0-9a-f-]{36}$/);
@@ -85,11 +85,11 @@ describe('a webhook', () => {
       expect(verified(secret, { ...message, timestamp: message.timestamp + 1 })).toBe(false);
       expect(message.body.data.approvalId).toBe(done.approvalId);
     }
-    expect(taken[3]?.body.data.counts).toEqual(countsOf({ succeeded: 1 }, { succeeded: 1 }));
+    expect(taken[4]?.body.data.counts).toEqual(countsOf({ succeeded: 1 }, { succeeded: 1 }));
 
     const log = await until(
       () => deliveries(tenant, webhookId, { limit: 3 }),
-      (all) => all.length === 4,
+      (all) => all.length === 5,
     );
     expect(log.map(({ position }) => position)).toEqual(positions(taken).reverse());
     for (const delivery of log) {
@@ -99,7 +99,7 @@ describe('a webhook', () => {
     expect(await look(tenant, webhookId)).toMatchObject({
       status: 'active',
       failing: null,
-      deliveredUpTo: taken[3]?.body.data.position,
+      deliveredUpTo: taken[4]?.body.data.position,
     });
   });
 
@@ -143,17 +143,17 @@ describe('a webhook', () => {
       return times < seen.size % 3 ? (failures[(seen.size + times) % failures.length] ?? 500) : 202;
     };
     for (const message of [1, 2, 3]) await runOn(tenant, message);
-    const taken = await receiver.untilTaken(12);
+    const taken = await receiver.untilTaken(15);
     expect(said(taken)).toEqual([...LIFE, ...LIFE, ...LIFE]);
     expect(positions(taken)).toEqual(positions(taken).map(String).sort());
-    expect(receiver.requests.length).toBeGreaterThan(12);
+    expect(receiver.requests.length).toBeGreaterThan(15);
     expect(receiver.requests.every((message) => verified(secret, message))).toBe(true);
     // A message is tried until it is taken, and the next one not before.
     const order = receiver.requests.map(({ id }) => id);
     expect(order).toEqual(taken.flatMap(({ id }) => order.filter((one) => one === id)));
     const tried = await until(
       () => deliveries(tenant, webhookId, { state: 'delivered' }),
-      (all) => all.length === 12,
+      (all) => all.length === 15,
     );
     expect(tried.reduce((sum, { attempts }) => sum + attempts, 0)).toBe(receiver.requests.length);
     const errors = tried.flatMap(({ lastAttempts }) => lastAttempts.flatMap(({ error }) => error ?? []));
@@ -177,22 +177,22 @@ describe('a webhook', () => {
     expect(delivery).toMatchObject({ type: 'remediation.submitted', position: failing?.position });
     expect(delivery?.lastAttempts[0]).toMatchObject({ status: 500, error: 'status500' });
     receiver.behaviour = () => 200;
-    expect(said(await receiver.untilTaken(4))).toEqual(LIFE);
+    expect(said(await receiver.untilTaken(5))).toEqual(LIFE);
   });
 
   it('is paused by hand and goes on where it was', async () => {
     const tenant = await tenantWith(2);
     const { webhookId } = await register(tenant);
     await runOn(tenant, 1);
-    await receiver.untilTaken(4);
+    await receiver.untilTaken(5);
     expect(await step(tenant, webhookId, 'pause')).toMatchObject({
       status: 'paused',
       pausedBecause: 'byHand',
     });
     await runOn(tenant, 2);
-    expect(receiver.requests).toHaveLength(4);
+    expect(receiver.requests).toHaveLength(5);
     expect(await step(tenant, webhookId, 'resume')).toMatchObject({ status: 'active', pausedBecause: null });
-    expect(said(await receiver.untilTaken(8))).toEqual([...LIFE, ...LIFE]);
+    expect(said(await receiver.untilTaken(10))).toEqual([...LIFE, ...LIFE]);
   });
 
   it('is paused when its receiver says that it is gone, and nothing is skipped', async () => {
@@ -211,7 +211,7 @@ describe('a webhook', () => {
     ]);
     receiver.behaviour = () => 200;
     await step(tenant, webhookId, 'resume');
-    expect(said(await receiver.untilTaken(4))).toEqual(LIFE);
+    expect(said(await receiver.untilTaken(5))).toEqual(LIFE);
   });
 
   it('is changed: goes on at the new address with what the old one would not take', async () => {
@@ -231,7 +231,7 @@ describe('a webhook', () => {
         200,
       );
       expect(changed).toMatchObject({ url: second.url, description: 'moved' });
-      expect(said(await second.untilTaken(4))).toEqual(LIFE);
+      expect(said(await second.untilTaken(5))).toEqual(LIFE);
       expect(receiver.taken).toEqual([]);
     } finally {
       await second.stop();
@@ -254,23 +254,23 @@ describe('a webhook', () => {
     const tenant = await tenantWith(2);
     const { webhookId } = await register(tenant);
     for (const message of [1, 2]) await runOn(tenant, message);
-    const first = [...(await receiver.untilTaken(8))];
+    const first = [...(await receiver.untilTaken(10))];
     const third = first[2];
     await step(tenant, webhookId, 'replay', { fromPosition: String(third?.body.data.position) });
-    const replayed = (await receiver.untilTaken(14)).slice(8);
+    const replayed = (await receiver.untilTaken(18)).slice(10);
     expect(replayed.map(({ id, text }) => [id, text])).toEqual(
       first.slice(2).map(({ id, text }) => [id, text]),
     );
 
-    const time = first[4]?.body.timestamp ?? '';
+    const time = first[5]?.body.timestamp ?? '';
     const expected = first.filter(({ body }) => body.timestamp >= time);
     await step(tenant, webhookId, 'replay', { fromTime: time });
-    const again = (await receiver.untilTaken(14 + expected.length)).slice(14);
+    const again = (await receiver.untilTaken(18 + expected.length)).slice(18);
     expect(again.map(({ id }) => id)).toEqual(expected.map(({ id }) => id));
     // And goes on with what happens.
     await tenant.undo((await tenant.history())[0]?.approvalId ?? '');
-    const more = await receiver.untilTaken(14 + expected.length + 1);
-    expect(more[14 + expected.length]?.body.type).toBe('remediation.undone');
+    const more = await receiver.untilTaken(18 + expected.length + 1);
+    expect(more[18 + expected.length]?.body.type).toBe('remediation.undone');
   });
 
   it('pings, once, and says what came of it', async () => {
@@ -305,13 +305,13 @@ describe('the secret', () => {
     expect(rotated.secretVersion).toBe(2);
     expect(rotated.secret).not.toBe(secret);
     await runOn(tenant, 1);
-    for (const message of await receiver.untilTaken(4)) {
+    for (const message of await receiver.untilTaken(5)) {
       expect([verified(secret, message), verified(rotated.secret, message)]).toEqual([true, true]);
       expect(message.signatures).toHaveLength(2);
     }
     await until(
       () => deliveries(tenant, webhookId),
-      (all) => all.length === 4,
+      (all) => all.length === 5,
     );
     const store = new SqliteEventStore(join(server.dataDirectory, 'events.db'));
     try {
@@ -322,7 +322,7 @@ describe('the secret', () => {
         const text = JSON.stringify({ data: event.data, metadata: event.metadata });
         for (const known of [secret, rotated.secret]) expect(text).not.toContain(known.slice(6));
       }
-      expect(seen).toBeGreaterThanOrEqual(6);
+      expect(seen).toBeGreaterThanOrEqual(7);
     } finally {
       await store.close();
     }
@@ -402,11 +402,11 @@ describe('a restart of the server', () => {
       const tenant = await tenantWith(4, other);
       const { webhookId, secret } = await register(tenant);
       await runOn(tenant, 1);
-      await receiver.untilTaken(4);
+      await receiver.untilTaken(5);
       // One attempt hangs while the server goes down; it is not recorded, and made again.
       receiver.behaviour = () => 'hang';
       await runOn(tenant, 2);
-      await receiver.untilAsked(5);
+      await receiver.untilAsked(6);
       await other.restart();
       receiver.behaviour = () => 500;
       await runOn(tenant, 3);
@@ -417,7 +417,7 @@ describe('a restart of the server', () => {
       await other.restart();
       receiver.behaviour = () => 200;
       await runOn(tenant, 4);
-      const taken = await receiver.untilTaken(16);
+      const taken = await receiver.untilTaken(20);
       expect(said(taken)).toEqual([...LIFE, ...LIFE, ...LIFE, ...LIFE]);
       expect(positions(taken)).toEqual([...new Set(positions(taken).map(String))].sort());
       expect(taken.every((message) => verified(secret, message))).toBe(true);
@@ -431,7 +431,7 @@ it('what a receiver hears, the raw events confirm', async () => {
   const tenant = await tenantWith(1);
   await register(tenant);
   const { approvalId } = await runOn(tenant, 1);
-  const taken = await receiver.untilTaken(4);
+  const taken = await receiver.untilTaken(5);
   const events: EventBody[] = await tenant.events(approvalId);
   const ofLife = events.filter(({ type }) => type.startsWith('Remediation'));
   expect(taken.map(({ body }) => [BigInt(String(body.data.position)), body.timestamp])).toEqual(

@@ -245,6 +245,7 @@ describe(`the journey, its process killed again and again (seed ${dice.seed})`, 
           [step.name]: [
             'RemediationSubmitted',
             'RemediationApproved',
+            'RemediationQueued',
             'RemediationStarted',
             'RemediationCompleted',
             ...(step === redo ? [] : ['RemediationUndone']),

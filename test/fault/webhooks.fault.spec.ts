@@ -24,6 +24,7 @@ const ROUNDS = 6;
 const LIFE = [
   'remediation.submitted',
   'remediation.approved',
+  'remediation.queued',
   'remediation.started',
   'remediation.completed',
 ];
@@ -73,7 +74,7 @@ describe(`listeners of a server that is killed again and again (seed ${dice.seed
 
     for (let round = 1; round <= ROUNDS; round += 1) {
       // The receiver takes some of it; one attempt hangs, in the midst of which the server dies.
-      const takes = Math.floor(dice.between(0, 4));
+      const takes = Math.floor(dice.between(0, LIFE.length));
       let left = takes;
       receiver.behaviour = () => (left-- > 0 ? 200 : 'hang');
       const asked = receiver.requests.length;

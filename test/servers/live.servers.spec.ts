@@ -11,6 +11,7 @@ import type { WebhookWithSecretBody } from '../../apps/server/src/webhooks/webho
 const LIFE = [
   'remediation.submitted',
   'remediation.approved',
+  'remediation.queued',
   'remediation.started',
   'remediation.completed',
 ];
@@ -66,19 +67,19 @@ describe(`listeners of a split deployment, on ${serverName} and ${mongoName}`, (
     const registered = bodyOf(await deployment.api.post('/v1/webhooks', { url: receiver.url }), 201);
     const { secret } = registered as WebhookWithSecretBody;
     await run(2);
-    await receiver.untilTaken(4);
-    expect(receiver.requests).toHaveLength(4);
+    await receiver.untilTaken(5);
+    expect(receiver.requests).toHaveLength(5);
 
     receiver.behaviour = () => 'hang';
     const third = run(3);
-    await receiver.untilAsked(5);
+    await receiver.untilAsked(6);
     // It was there first and has the turn; the other waits for the lease to lapse.
     await deployment.kill('projections');
     receiver.behaviour = () => 200;
     await third;
     await run(4);
     const deadline = performance.now() + 90_000;
-    while (receiver.taken.length < 12 && performance.now() < deadline) await pause(50);
+    while (receiver.taken.length < 15 && performance.now() < deadline) await pause(50);
     expect(receiver.taken.map(({ body }) => body.type)).toEqual([...LIFE, ...LIFE, ...LIFE]);
     const positions = receiver.taken.map(({ body }) => String(body.data.position));
     expect(positions).toEqual([...new Set(positions)].sort());

@@ -7,9 +7,12 @@ import {
   actionLogView,
   copiesView,
   copyDocId,
+  Dashboard,
+  dashboardView,
   historyView,
   HISTORY_SORTS,
   type ActionLogDoc,
+  type BatchReachDoc,
   type CopyDoc,
   type HistoryDoc,
 } from '#libs/action-center';
@@ -39,6 +42,7 @@ interface Api {
   readonly large: MailCatalog;
   readonly center: ActionCenter;
   readonly active: ActiveRemediationsOfView;
+  readonly dashboard: Dashboard;
 }
 
 interface Asked {
@@ -127,6 +131,9 @@ const inOrder: readonly [string, Asking][] = [
   ],
   ['the log of a mailbox', ({ center }) => center.log(entry, { mailbox: 'r1@x.example' }, page)],
   ['the export', ({ center }) => drain(center.rows(entry, {}))],
+  ['the export of the history', ({ center }) => drain(center.historyPages(tenant, {}))],
+  ['the figures of the dashboard', ({ dashboard }) => dashboard.figures(tenant, time, 'day')],
+  ['the top of the dashboard', ({ dashboard }) => dashboard.top(tenant, time, 10)],
 ];
 
 /** An index leads to the documents, which may be sorted then: few, or no more than a tenant's remediations. */
@@ -216,7 +223,7 @@ onRealMongo(`plans: ${mongoName}`, () => {
     for (const stages of await plansOfPages(found)) expect(stages).not.toContain('SORT');
   });
 
-  it.each([emailsView, historyView, actionLogView, copiesView])(
+  it.each([emailsView, historyView, actionLogView, copiesView, dashboardView])(
     'documents of $name by their ids',
     async (view) => {
       const { documents } = new ViewCollection(view, 1, database());
@@ -237,6 +244,7 @@ async function askedBy(asking: Asking): Promise<AskedStore> {
     large: new MailCatalog(events, large),
     center: new ActionCenter(store),
     active: new ActiveRemediationsOfView(store),
+    dashboard: new Dashboard(store),
   });
   const asked = store.found.length > 0 ? store : large;
   expect(asked.found.length).toBeGreaterThan(0);
@@ -250,7 +258,7 @@ function continued(view: ViewSpec<never>, query: Query): Query {
     if (field === 'id') {
       return view.name === 'actionLog' ? actionLogId('plan-1', 5) : `${tenant}/${networkMessageId(7)}/a`;
     }
-    if (field === 'submittedAt' || field === 'receivedAt') return day(7);
+    if (field === 'submittedAt' || field === 'receivedAt' || field === 'settledAt') return day(7);
     return view.fields[field]?.type === 'number' ? 5 : 'm';
   };
   return { ...query, after: sortBy.map(place) };
@@ -333,6 +341,7 @@ async function fill(store: MongoReadStore): Promise<void> {
   await put(store, emailsView, (n) => [emailDocId(tenantOf(n), `${networkMessageId(n)}/r`), emailOf(n)]);
   await put(store, historyView, (n) => [`a-${String(n)}`, remediationOf(n)]);
   await put(store, copiesView, (n) => [copyDocId(tenantOf(n), `${networkMessageId(n)}/r`), copyOf(n)]);
+  await put(store, dashboardView, (n) => [actionLogId(`plan-${String(n % 10)}`, n), reachOf(n)]);
   await put(store, actionLogView, (n) => [actionLogId(`plan-${String(n % 10)}`, n), batchOf(n)]);
 }
 
@@ -395,6 +404,8 @@ const remediationOf = (n: number): HistoryDoc => ({
   submittedAt: day(n % 28),
   decidedBy: oneOf(['kim@x.example', 'lee@x.example'], n),
   undoneBy: [],
+  retriedBy: [],
+  lateArrivals: [],
 });
 
 const copyOf = (n: number): CopyDoc => ({
@@ -404,6 +415,15 @@ const copyOf = (n: number): CopyDoc => ({
   mailbox: address('r', n % 40),
   folder: 'Inbox',
   touches: [],
+});
+
+const reachOf = (n: number): BatchReachDoc => ({
+  tenant: tenantOf(n),
+  approvalId: 'a-1',
+  senders: [[address('s', n % 20), 2]],
+  mailboxes: [[address('r', n % 40), 2]],
+  targets: [],
+  settledAt: day(n % 28),
 });
 
 const batchOf = (n: number): ActionLogDoc => ({

@@ -30,6 +30,8 @@ import type {
 // Serves the style sheets of the docs page and nothing else; it needs an ES module in a way that jest does not have on
 // Node 20. The page is looked at where the built server runs.
 jest.unstable_mockModule('@fastify/static', () => ({ default: () => Promise.resolve() }));
+// An ES module that Fastify's `inject` requires, which jest cannot do on Node 20; it is about cookies, and there are none.
+jest.mock('cookie', () => ({}));
 const { printableToken, startServer } = await import('#apps/server');
 
 export { Folders, OUTCOMES, ROLES, type Outcome, type Role };
@@ -171,6 +173,9 @@ export async function allPages(api: Api, path: string, query: Query): Promise<un
   return items;
 }
 
+/** What a remediation can come to. */
+const FINISHED: readonly string[] = ['completed', 'failed', 'cancelled', 'rejected', 'expired'];
+
 /** A tenant of its own, so that tests that share a server do not see each other. */
 export class TestTenant {
   private readonly tokens = new Map<string, Promise<string>>();
@@ -225,7 +230,7 @@ export class TestTenant {
   untilFinished(approvalId: string): Promise<EntryBody> {
     return until(
       () => this.entry(approvalId),
-      ({ status }) => ['completed', 'failed', 'rejected'].includes(status),
+      ({ status }) => FINISHED.includes(status),
     );
   }
 
@@ -335,10 +340,13 @@ export function csvTable(text: string): Pick<CsvTable, 'header' | 'rows'> {
   return { header, rows };
 }
 
-/** Types of events with which work begins that goes on by itself, and with which it ends. */
-const BEGINS: ReadonlySet<string> = new Set(['RemediationApproved', 'ViewRebuildRequested']);
+/** Types of events with which work begins in a stream that goes on by itself, and with which it ends. */
+const BEGINS: ReadonlySet<string> = new Set([
+  ...['RemediationApproved', 'RemediationPartlyApproved'],
+  'ViewRebuildRequested',
+]);
 const ENDS: ReadonlySet<string> = new Set([
-  ...['RemediationCompleted', 'RemediationFailed'],
+  ...['RemediationCompleted', 'RemediationFailed', 'RemediationCancelled', 'RemediationPartFinished'],
   ...['ViewBuildCompared', 'ViewRebuildFailed'],
 ]);
 
@@ -407,12 +415,12 @@ export class TestServer {
   async quietHead(): Promise<Position> {
     const { events } = this.look();
     const underWay = async (): Promise<number> => {
-      let open = 0;
-      for await (const { type } of events.readAll(START)) {
-        if (BEGINS.has(type)) open += 1;
-        if (ENDS.has(type)) open -= 1;
+      const open = new Set<string>();
+      for await (const { type, stream } of events.readAll(START)) {
+        if (BEGINS.has(type)) open.add(stream);
+        if (ENDS.has(type)) open.delete(stream);
       }
-      return open;
+      return open.size;
     };
     await until(underWay, (open) => open === 0);
     return events.head();

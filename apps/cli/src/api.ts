@@ -1,8 +1,16 @@
 import { z } from 'zod';
 
 /** The words of the REST interface as this client knows them. Answers may hold others: a newer server is no error. */
-export const ROLES = ['viewer', 'proposer', 'approver', 'auditor', 'ingest', 'admin'] as const;
-export const ACTIONS = ['softDelete', 'moveToInbox'] as const;
+export const ROLES = ['viewer', 'proposer', 'approver', 'purger', 'auditor', 'ingest', 'admin'] as const;
+export const ACTIONS = [
+  'softDelete',
+  'hardDelete',
+  'moveToInbox',
+  'moveToJunk',
+  'moveToDeletedItems',
+  'moveToQuarantine',
+  'releaseFromQuarantine',
+] as const;
 export const SEVERITIES = ['low', 'medium', 'high'] as const;
 export const SURFACES = [
   'threatExplorer',
@@ -18,13 +26,24 @@ export const LOCATIONS = [
   'deletedItems',
   'quarantine',
   'softDeleted',
+  'hardDeleted',
   'sentItems',
   'onPremisesExternal',
   'failed',
   'dropped',
   'unknown',
 ] as const;
-export const STATUSES = ['pending', 'queued', 'inProgress', 'completed', 'failed', 'rejected'] as const;
+export const STATUSES = [
+  'pending',
+  'started',
+  'queued',
+  'inProgress',
+  'completed',
+  'failed',
+  'cancelled',
+  'rejected',
+  'expired',
+] as const;
 export const OUTCOMES = [
   'pending',
   'succeeded',
@@ -70,13 +89,17 @@ const plan = z.looseObject({
 });
 export type Plan = z.output<typeof plan>;
 
-export const previewAnswer = z.looseObject({ selectionHash: text, plan });
+export const previewAnswer = z.looseObject({ selectionHash: text, plan, undoable: z.boolean() });
 export type Preview = z.output<typeof previewAnswer>;
 
 export const submittedAnswer = previewAnswer.extend({ approvalId: text, status: text });
 export type Submitted = z.output<typeof submittedAnswer>;
 
-export const remediationAnswer = submittedAnswer.extend({
+export const remediationAnswer = z.looseObject({
+  selectionHash: text,
+  plan,
+  approvalId: text,
+  status: text,
   name: text,
   severity: text,
   action: text,
@@ -110,6 +133,38 @@ export const logRowAnswer = z.looseObject({
   toFolder: text.nullish(),
 });
 export type LogRow = z.output<typeof logRowAnswer>;
+
+export const manifestAnswer = z.looseObject({
+  rows: count,
+  bytes: count,
+  sha256: text,
+  firstPosition: text,
+  lastPosition: text,
+  consistent: z.boolean(),
+  final: z.boolean(),
+  createdAt: text,
+});
+export type Manifest = z.output<typeof manifestAnswer>;
+
+const durations = z.looseObject({ count, p50Ms: z.number().nullable(), p95Ms: z.number().nullable() });
+const figures = z.looseObject({
+  remediations: count,
+  emails: count,
+  copies: counts,
+  timeToRemediate: z.looseObject({ sinceSubmission: durations, sinceApproval: durations }),
+});
+export type Figures = z.output<typeof figures>;
+const top = z.looseObject({ items: z.array(z.looseObject({ address: text, copies: count })), error: count });
+
+export const dashboardAnswer = z.looseObject({
+  startTime: text,
+  endTime: text,
+  totals: figures,
+  groups: z.array(figures.extend({ key: text })),
+  topSenders: top,
+  topMailboxes: top,
+});
+export type Dashboard = z.output<typeof dashboardAnswer>;
 
 export const eventAnswer = z.looseObject({ type: text });
 export type RemediationEvent = z.output<typeof eventAnswer>;
@@ -203,6 +258,9 @@ export interface RemediationRequest {
   readonly sendersCopy: boolean;
   readonly surface: string;
   readonly selection: Selection;
+  readonly startAt?: string;
+  readonly finishWithinMinutes?: number;
+  readonly lateArrivalsHours?: number;
 }
 
 /** Parts of a query string; what is undefined is left out. */

@@ -1,4 +1,5 @@
 import { spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { cp, mkdir, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
 import type { ServerResponse } from 'node:http';
 import { tmpdir } from 'node:os';
@@ -21,7 +22,13 @@ import {
 } from './testing/fakes.js';
 
 const ID = 'b4ae4ffd-126b-55dc-b19e-e4872f7649d4';
-const SUBMITTED = { approvalId: 'approval-1', status: 'queued', selectionHash: 'hash-1', plan: PLAN };
+const SUBMITTED = {
+  approvalId: 'approval-1',
+  status: 'started',
+  selectionHash: 'hash-1',
+  plan: PLAN,
+  undoable: true,
+};
 
 const open: FakeServer[] = [];
 afterEach(async () => {
@@ -80,7 +87,7 @@ describe('the command line', () => {
       'log',
       'export',
     ],
-    ...['status', 'undo', 'approve', 'reject', 'events'],
+    ...['status', 'undo', 'approve', 'reject', 'events', 'dashboard'],
   ])('explains %s, with the global options and an example', async (command) => {
     const { exitCode, out } = await cli([command, '--help']);
     expect(exitCode).toBe(ExitCode.ok);
@@ -201,7 +208,7 @@ describe('import', () => {
 
 describe('remediate', () => {
   const ROUTES: Routes = {
-    'POST /v1/remediations/preview': json({ selectionHash: 'hash-1', plan: PLAN }),
+    'POST /v1/remediations/preview': json({ selectionHash: 'hash-1', plan: PLAN, undoable: true }),
     'POST /v1/remediations': json(SUBMITTED, 202),
   };
 
@@ -399,6 +406,124 @@ describe('export', () => {
     const { exitCode } = await cli(['export', 'y'], routes);
     expect(exitCode).toBe(ExitCode.unavailable);
     expect((await readdir(directory)).filter((name) => name.includes('-y'))).toEqual([]);
+  });
+});
+
+describe('dashboard', () => {
+  const figures = (moved: number) => ({
+    remediations: 1,
+    emails: 2,
+    copies: countsOf({ succeeded: moved }),
+    timeToRemediate: {
+      sinceSubmission: { count: 1, p50Ms: 1250, p95Ms: null },
+      sinceApproval: { count: 0, p50Ms: null, p95Ms: null },
+    },
+  });
+  const READ = {
+    startTime: '2026-11-01T00:00:00.000Z',
+    endTime: '2026-11-02T00:00:00.000Z',
+    totals: figures(7),
+    groups: [{ key: 'softDelete', ...figures(5) }],
+    topSenders: { items: [{ address: 'eve@evil.example\u001b[2J', copies: 5 }], error: 0 },
+    topMailboxes: { items: [], error: 0 },
+  };
+  const routes: Routes = { 'GET /v1/dashboard': json(READ) };
+
+  it('is a line for each group and one for all, and the addresses below', async () => {
+    const { exitCode, out, requests } = await cli(
+      ['dashboard', '--start', '2026-11-01', '--by', 'action', '--top', '3'],
+      routes,
+    );
+    expect(exitCode).toBe(ExitCode.ok);
+    expect(requests[0]?.query).toEqual({
+      startTime: '2026-11-01T00:00:00.000Z',
+      groupBy: 'action',
+      top: '3',
+    });
+    expect(out).toMatch(/^softDelete +1 +2 +5 +5 .* 1\.3 s$/m);
+    expect(out).toMatch(/^all +1 +2 +7 +7 /m);
+    expect(out).toContain('eve@evil.example\\x1b[2J');
+  });
+
+  it('is the whole answer for programs', async () => {
+    expect(JSON.parse((await cli(['dashboard', '--json'], routes)).out)).toEqual(READ);
+  });
+});
+
+describe('export with a manifest', () => {
+  const NDJSON = '{"Subject":"お支払い"}\n{"Subject":"x"}\n';
+  const manifestOf = (body: string, more: object = {}): object => ({
+    rows: body.split('\n').length - 1,
+    bytes: Buffer.byteLength(body),
+    sha256: createHash('sha256').update(body).digest('hex'),
+    firstPosition: '1',
+    lastPosition: '1',
+    consistent: true,
+    final: true,
+    createdAt: '2026-11-02T06:00:00.000Z',
+    ...more,
+  });
+  const withTrailer =
+    (body: string, manifest: object) => (_request: ReceivedRequest, response: ServerResponse) => {
+      response.writeHead(200, { trailer: 'clawback-manifest' });
+      response.write(body);
+      response.addTrailers({ 'clawback-manifest': JSON.stringify(manifest) });
+      response.end();
+    };
+  const argv = ['export', '--of', 'history', '--format', 'ndjson', '--manifest', 'm.json'];
+  const files = async () => (await readdir(directory)).filter((name) => /^(clawback-history|m\.)/.test(name));
+  afterEach(async () => {
+    for (const name of await files()) await rm(join(directory, name));
+  });
+
+  it('writes both when they fit each other', async () => {
+    const manifest = manifestOf(NDJSON);
+    const { exitCode, requests } = await cli([...argv, '--status', 'failed'], {
+      'GET /v1/remediations/export': withTrailer(NDJSON, manifest),
+    });
+    expect(exitCode).toBe(ExitCode.ok);
+    expect(requests[0]?.query).toEqual({ status: 'failed', format: 'ndjson' });
+    await expect(readFile(join(directory, 'clawback-history.ndjson'), 'utf8')).resolves.toBe(NDJSON);
+    expect(JSON.parse(await readFile(join(directory, 'm.json'), 'utf8'))).toEqual(manifest);
+  });
+
+  it('asks for the manifest when its trailer got lost on the way', async () => {
+    const { exitCode, asked } = await cli(argv, {
+      'GET /v1/remediations/export': (_request, response) => response.end(NDJSON),
+      'GET /v1/remediations/export/manifest': json(manifestOf(NDJSON)),
+    });
+    expect(exitCode).toBe(ExitCode.ok);
+    expect(asked).toEqual(['GET /v1/remediations/export', 'GET /v1/remediations/export/manifest']);
+  });
+
+  it.each(['sha256', 'rows', 'bytes'])('leaves no file when its %s is another', async (fact) => {
+    const wrong = { ...manifestOf(NDJSON), [fact]: fact === 'sha256' ? '0' : 7 };
+    const { exitCode, err } = await cli(argv, {
+      'GET /v1/remediations/export': withTrailer(NDJSON, wrong),
+    });
+    expect(exitCode).toBe(ExitCode.unavailable);
+    expect(err).toContain(fact);
+    await expect(files()).resolves.toEqual([]);
+  });
+
+  it('says that rows are of different times', async () => {
+    const { exitCode, err } = await cli(argv, {
+      'GET /v1/remediations/export': withTrailer(NDJSON, manifestOf(NDJSON, { consistent: false })),
+    });
+    expect(exitCode).toBe(ExitCode.ok);
+    expect(err).toContain('changed while it was read');
+  });
+
+  it.each([
+    ['a log of nothing', ['export']],
+    ['a selection of nothing', ['export', '--of', 'selection']],
+    ['an approval ID for the history', ['export', 'x', '--of', 'history']],
+    ['a filter of emails for a log', ['export', 'x', '--sender', 'a@x.example']],
+    ['a filter of the history for emails', ['export', '--of', 'emails', '--status', 'failed']],
+    ['a filter of a log for a selection', ['export', 'x', '--of', 'selection', '--mailbox', 'a@x.example']],
+  ])('refuses %s', async (_what, argv) => {
+    const { exitCode, asked } = await cli(argv);
+    expect([exitCode, asked]).toEqual([ExitCode.usage, []]);
   });
 });
 

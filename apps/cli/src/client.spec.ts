@@ -175,7 +175,7 @@ describe('a patient client', () => {
     return serving((_request, response) => {
       requests += 1;
       if (requests <= times) fail(response);
-      else sendJson(response, requests === 0 ? 500 : 200, remediation());
+      else sendJson(response, requests === 0 ? 500 : 200, { ...remediation(), undoable: true });
     });
   };
   const busy = (response: ServerResponse) => {

@@ -1,12 +1,16 @@
 import { randomUUID } from 'node:crypto';
+import type { IncomingMessage } from 'node:http';
+import { text } from 'node:stream/consumers';
 import { z } from 'zod';
 import { pause } from '#libs/kernel';
 import {
+  dashboardAnswer,
   emailAnswer,
   eventAnswer,
   faultsAnswer,
   importLine,
   logRowAnswer,
+  manifestAnswer,
   page,
   previewAnswer,
   problemAnswer,
@@ -14,12 +18,14 @@ import {
   submittedAnswer,
   viewAnswer,
   viewsAnswer,
+  type Dashboard,
   type Email,
   type EmailFilter,
   type EmailRef,
   type Faults,
   type ImportReport,
   type LogRow,
+  type Manifest,
   type Page,
   type Preview,
   type Query,
@@ -29,6 +35,7 @@ import {
   type Submitted,
   type View,
 } from './api.js';
+import { openDownload } from './download.js';
 import { CliFailure, NetworkFailure, ServerProblem, interrupted, isError, isTransient } from './failure.js';
 import { ExitCode } from './exit-codes.js';
 
@@ -52,6 +59,17 @@ export interface LogFilter {
   readonly outcome?: string | undefined;
   readonly isSendersCopy?: boolean | undefined;
   readonly mailbox?: string | undefined;
+}
+
+/** An export that can be taken once. */
+export interface ExportDownload {
+  /** The bytes as they arrive. */
+  readonly chunks: () => AsyncGenerator<Uint8Array>;
+  /**
+   * What they are, once all have arrived: told by the server after the last byte; where something in between has dropped
+   * that, worked out by the server from what it holds by now.
+   */
+  readonly manifest: () => Promise<Manifest>;
 }
 
 type Send = RequestInit & { readonly query?: Query };
@@ -137,13 +155,28 @@ export class Client {
     return this.get(`${remediationPath(approvalId)}/events`, at, page(eventAnswer));
   }
 
+  dashboard(query: Query): Promise<Dashboard> {
+    return this.get('v1/dashboard', query, dashboardAnswer);
+  }
+
   /** The log as CSV, in pieces as they arrive. */
-  async *exportLog(approvalId: string, filter: LogFilter): AsyncGenerator<Uint8Array> {
-    const response = await this.send('GET', `${remediationPath(approvalId)}/export`, {
-      headers: { accept: 'text/csv' },
-      query: { ...filter },
-    });
-    yield* this.chunks(response);
+  exportLog(approvalId: string, filter: LogFilter): AsyncGenerator<Uint8Array> {
+    return this.export(exportPath('log', approvalId), { ...filter }).chunks();
+  }
+
+  /** @param path see {@link exportPath} */
+  export(path: string, query: Query): ExportDownload {
+    let trailer: string | undefined;
+    return {
+      chunks: () =>
+        this.download(path, query, (told) => {
+          trailer = told;
+        }),
+      manifest: async () =>
+        trailer === undefined
+          ? this.get(`${path}/manifest`, query, manifestAnswer)
+          : this.understood(manifestAnswer, this.parsed(trailer)),
+    };
   }
 
   /** Tried again when there is no answer, like {@link submit}. */
@@ -155,8 +188,27 @@ export class Client {
     return this.postOnce(`${remediationPath(approvalId)}/undo`, body, idempotencyKey, submittedAnswer);
   }
 
-  approve(approvalId: string, selectionHash: string): Promise<unknown> {
-    return this.post(`${remediationPath(approvalId)}/approve`, { selectionHash }, z.unknown());
+  /** @param firstEmails only so many emails of the selection */
+  approve(approvalId: string, selectionHash: string, firstEmails?: number): Promise<unknown> {
+    const body = { selectionHash, ...(firstEmails === undefined ? {} : { firstEmails }) };
+    return this.post(`${remediationPath(approvalId)}/approve`, body, z.unknown());
+  }
+
+  cancel(approvalId: string, reason: string): Promise<Remediation> {
+    return this.post(`${remediationPath(approvalId)}/cancel`, { reason }, remediationAnswer);
+  }
+
+  /** Tried again when there is no answer, like {@link submit}. */
+  retry(
+    approvalId: string,
+    body: { readonly outcomes?: readonly string[]; readonly name?: string },
+    idempotencyKey: string,
+  ): Promise<Submitted> {
+    return this.postOnce(`${remediationPath(approvalId)}/retry`, body, idempotencyKey, submittedAnswer);
+  }
+
+  stopLateArrivals(approvalId: string): Promise<Remediation> {
+    return this.post(`${remediationPath(approvalId)}/late-arrivals/stop`, {}, remediationAnswer);
   }
 
   reject(approvalId: string, reason: string): Promise<unknown> {
@@ -187,6 +239,31 @@ export class Client {
 
   clearFault(mailbox: string): Promise<unknown> {
     return this.json('DELETE', faultPath(mailbox), undefined, z.unknown());
+  }
+
+  private async *download(
+    path: string,
+    query: Query,
+    onTrailer: (manifest: string | undefined) => void,
+  ): AsyncGenerator<Uint8Array> {
+    const { token, signal } = this.options;
+    const headers = { accept: '*/*', authorization: `Bearer ${token}` };
+    let answer: IncomingMessage;
+    try {
+      answer = await openDownload(this.target(path, query), headers, signal);
+    } catch (error) {
+      throw this.unreachable(error);
+    }
+    const { statusCode: status = 0, statusMessage = '' } = answer;
+    try {
+      if (status < 200 || status > 299) {
+        throw problemIn(status, statusMessage, await text(answer));
+      }
+      yield* answer as AsyncIterable<Uint8Array>;
+    } catch (error) {
+      throw error instanceof CliFailure ? error : this.broken(error);
+    }
+    onTrailer(answer.trailers['clawback-manifest']);
   }
 
   private get<S extends z.ZodType>(path: string, query: Query, answer: S): Promise<z.output<S>> {
@@ -244,14 +321,10 @@ export class Client {
     path: string,
     { query = {}, headers, ...init }: Send,
   ): Promise<Response> {
-    const { url, token, signal } = this.options;
-    const target = new URL(path, url.endsWith('/') ? url : `${url}/`);
-    for (const [name, value] of Object.entries(query)) {
-      if (value !== undefined) target.searchParams.set(name, String(value));
-    }
+    const { token, signal } = this.options;
     let response: Response;
     try {
-      response = await fetch(target, {
+      response = await fetch(this.target(path, query), {
         ...init,
         method,
         headers: { ...(headers as Record<string, string>), authorization: `Bearer ${token}` },
@@ -264,12 +337,17 @@ export class Client {
     return response;
   }
 
+  private target(path: string, query: Query): URL {
+    const { url } = this.options;
+    const target = new URL(path, url.endsWith('/') ? url : `${url}/`);
+    for (const [name, value] of Object.entries(query)) {
+      if (value !== undefined) target.searchParams.set(name, String(value));
+    }
+    return target;
+  }
+
   private async problem(response: Response): Promise<ServerProblem> {
-    const text = await this.whole(response);
-    const parsed = problemAnswer.safeParse(jsonOrUndefined(text));
-    if (parsed.success) return problemOf(parsed.data);
-    const detail = `the server answered ${response.status} ${response.statusText}`.trim();
-    return new ServerProblem(response.status, 'unknown', detail);
+    return problemIn(response.status, response.statusText, await this.whole(response));
   }
 
   private async whole(response: Response): Promise<string> {
@@ -353,6 +431,15 @@ export async function* allItems<T>(
 
 const remediationPath = (approvalId: string): string => `v1/remediations/${encodeURIComponent(approvalId)}`;
 
+/** Where an export of this kind is. @param approvalId only looked at for a log and a selection */
+export const exportPath = (of: 'log' | 'selection' | 'history' | 'emails', approvalId: string): string =>
+  ({
+    log: `${remediationPath(approvalId)}/export`,
+    selection: `${remediationPath(approvalId)}/selection/export`,
+    history: 'v1/remediations/export',
+    emails: 'v1/emails/export',
+  })[of];
+
 const viewPath = (name: string): string => `v1/views/${encodeURIComponent(name)}`;
 
 const faultPath = (mailbox: string): string => `v1/sandbox/faults/${encodeURIComponent(mailbox)}`;
@@ -364,6 +451,12 @@ const problemOf = (problem: z.output<typeof problemAnswer>): ServerProblem => {
   const message = repeats ? 'the server does not take this request' : (detail ?? title ?? code);
   return new ServerProblem(status, code, message, errors, requestId);
 };
+
+function problemIn(status: number, statusText: string, body: string): ServerProblem {
+  const parsed = problemAnswer.safeParse(jsonOrUndefined(body));
+  if (parsed.success) return problemOf(parsed.data);
+  return new ServerProblem(status, 'unknown', `the server answered ${status} ${statusText}`.trim());
+}
 
 function jsonOrUndefined(text: string): unknown {
   try {

@@ -48,6 +48,9 @@ export function exitCodeOfResult(remediation: {
 }): ExitCode {
   const { status, action, counts } = remediation;
   if (status !== 'completed') return ExitCode.remediationFailed;
-  const lost = counts.failed + counts.timedOut + (action === 'softDelete' ? 0 : counts.notFound);
+  const lost =
+    counts.failed +
+    counts.timedOut +
+    (action === 'softDelete' || action === 'hardDelete' ? 0 : counts.notFound);
   return lost > 0 ? ExitCode.incomplete : ExitCode.ok;
 }

@@ -7,7 +7,7 @@ import { interrupted } from './failure.js';
 import { printable } from './output.js';
 import { countsText, resultText } from './report.js';
 
-const FINISHED: readonly string[] = ['completed', 'failed', 'rejected'];
+const FINISHED: readonly string[] = ['completed', 'failed', 'cancelled', 'rejected', 'expired'];
 
 /** Shows the progress of a remediation until it has finished, through short absences of the server. */
 export async function follow(context: Context, client: Client, approvalId: string): Promise<Remediation> {
@@ -31,6 +31,7 @@ export async function follow(context: Context, client: Client, approvalId: strin
 
 const STATUS_LABELS: Readonly<Record<string, string>> = {
   pending: 'to approve',
+  started: 'started',
   queued: 'queued',
   inProgress: 'in progress',
 };

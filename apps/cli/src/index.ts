@@ -1,5 +1,7 @@
 import { Command, CommanderError } from 'commander';
 import { registerApprove } from './commands/approve.js';
+import { registerCancel } from './commands/cancel.js';
+import { registerDashboard } from './commands/dashboard.js';
 import { registerDemo } from './commands/demo.js';
 import { registerEvents } from './commands/events.js';
 import { registerExport } from './commands/export.js';
@@ -11,6 +13,7 @@ import { registerPreview } from './commands/preview.js';
 import { registerRebuild } from './commands/rebuild.js';
 import { registerReject } from './commands/reject.js';
 import { registerRemediate } from './commands/remediate.js';
+import { registerRetry } from './commands/retry.js';
 import { registerSearch } from './commands/search.js';
 import { registerServe } from './commands/serve.js';
 import { registerStatus } from './commands/status.js';
@@ -40,7 +43,10 @@ const COMMANDS = [
   registerHistory,
   registerLog,
   registerExport,
+  registerDashboard,
   registerUndo,
+  registerRetry,
+  registerCancel,
   registerApprove,
   registerReject,
   registerEvents,

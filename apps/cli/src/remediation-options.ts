@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { ACTIONS, SEVERITIES, SURFACES, type RemediationRequest } from './api.js';
 import type { Io } from './context.js';
-import { choice } from './options.js';
+import { choice, instant, wholeNumber } from './options.js';
 import { addSelectionOptions, selectionOf, type SelectionOptions } from './selection.js';
 
 export interface RemediationOptions extends SelectionOptions {
@@ -11,6 +11,9 @@ export interface RemediationOptions extends SelectionOptions {
   readonly action: string;
   readonly sendersCopy?: boolean;
   readonly surface: string;
+  readonly startAt?: string;
+  readonly finishWithin?: number;
+  readonly lateArrivals?: number;
 }
 
 /** The options that say what is done and to which emails. */
@@ -26,16 +29,27 @@ export const addRemediationOptions = (command: Command): Command =>
       )
       .addOption(
         choice('--surface <surface>', 'where the request comes from', SURFACES).default('threatExplorer'),
+      )
+      .option('--start-at <time>', 'not to begin before then (ISO 8601, UTC by default)', instant)
+      .option('--finish-within <minutes>', 'nothing more is begun after this', wholeNumber(1, 7 * 24 * 60))
+      .option(
+        '--late-arrivals <hours>',
+        'for so long, mail that matches the query and arrives later is remediated too',
+        wholeNumber(1, 7 * 24),
       ),
   );
 
 export async function remediationRequest(options: RemediationOptions, io: Io): Promise<RemediationRequest> {
   const { name, description, severity, action, sendersCopy, surface } = options;
+  const { startAt, finishWithin, lateArrivals } = options;
   return {
     name,
     ...(description === undefined ? {} : { description }),
     ...{ severity, action, surface },
     sendersCopy: sendersCopy === true,
     selection: await selectionOf(options, io),
+    ...(startAt === undefined ? {} : { startAt }),
+    ...(finishWithin === undefined ? {} : { finishWithinMinutes: finishWithin }),
+    ...(lateArrivals === undefined ? {} : { lateArrivalsHours: lateArrivals }),
   };
 }

@@ -46,6 +46,9 @@ export function countsText(counts: Counts): string {
 
 /** A remediation with all that is known of it, for people. */
 export function remediationText(remediation: Remediation): string {
+  const { cancelReason, retryOf, startAt, deadline, lateArrivalsUntil } = remediation as Readonly<
+    Record<string, unknown>
+  >;
   const { description, decidedBy, decidedAt, startedAt, finishedAt, rejectionReason, sendersCopy } =
     remediation as Readonly<Record<string, unknown>>;
   const optional = (value: unknown): string | undefined => (typeof value === 'string' ? value : undefined);
@@ -61,10 +64,15 @@ export function remediationText(remediation: Remediation): string {
       ['Submitted', `${remediation.submittedAt} by ${remediation.submittedBy}`],
       ['Decided', [optional(decidedAt), optional(decidedBy)].filter(Boolean).join(' by ')],
       ['Rejected because', optional(rejectionReason)],
+      ['Cancelled because', optional(cancelReason)],
+      ['Starts at', optional(startAt)],
+      ['Nothing after', optional(deadline)],
+      ['Late arrivals until', optional(lateArrivalsUntil)],
       ['Started', optional(startedAt)],
       ['Finished', optional(finishedAt)],
       ['Selection hash', remediation.selectionHash],
       ['Undo of', remediation.undoOf],
+      ['Retry of', optional(retryOf)],
       ['Undone by', remediation.undoneBy.join(', ')],
     ]),
     countsText(remediation.counts),

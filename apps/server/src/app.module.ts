@@ -1,4 +1,11 @@
-import { ActionCenter, ActiveRemediationsOfView, CopyStatesOfView, LiveFeed } from '#libs/action-center';
+import {
+  ActionCenter,
+  ActiveRemediationsOfView,
+  CopyStatesOfView,
+  Dashboard,
+  Exports,
+  LiveFeed,
+} from '#libs/action-center';
 import { EventStore } from '#libs/event-store';
 import { Clock } from '#libs/kernel';
 import { ImportEmailsHandler, MailCatalog } from '#libs/mail-catalog';
@@ -8,12 +15,17 @@ import { ReadStore } from '#libs/read-store';
 import { ChangeViewBuildsHandler, KnownViews } from '#libs/rebuild';
 import {
   ActiveRemediations,
+  ApprovalPolicies,
   ApproveRemediationHandler,
+  CancelRemediationHandler,
   CopyStates,
+  ExpireRemediationHandler,
   PreviewRemediationHandler,
   RejectRemediationHandler,
   RemediationLimits,
+  RetryRemediationHandler,
   SelectionSource,
+  StopLateArrivalsHandler,
   SubmitRemediationHandler,
   UndoRemediationHandler,
 } from '#libs/remediation';
@@ -28,12 +40,20 @@ import {
 import { Module, type DynamicModule } from '@nestjs/common';
 import { APP_FILTER, APP_GUARD, APP_PIPE } from '@nestjs/core';
 import { CqrsModule } from '@nestjs/cqrs';
+import { DashboardController } from './dashboard/dashboard.controller.js';
 import { EmailsController } from './emails/emails.controller.js';
 import { LiveController } from './live/live.controller.js';
 import { LiveStreams } from './live/live-streams.js';
+import { DecisionsController } from './remediations/decisions.controller.js';
+import { ExportsController } from './exports/exports.controller.js';
+import { AnalyzedEmailsController } from './graph/analyzed-emails.controller.js';
+import { BatchController } from './graph/batch.controller.js';
+import { HuntingController } from './remediations/hunting.controller.js';
 import { RemediationsController } from './remediations/remediations.controller.js';
+import { limitsOf, policiesOf } from './policies.js';
 import { Runtime, VIEWS } from './runtime.js';
 import { SandboxController } from './sandbox/sandbox.controller.js';
+import { CatalogueController } from './system/catalogue.controller.js';
 import { HealthController } from './system/health.controller.js';
 import { MetricsController } from './system/metrics.controller.js';
 import { Metrics } from './system/metrics.js';
@@ -48,6 +68,7 @@ export class AppModule {
     const { limits, webhooks } = config;
     const targets = targetsOf(config);
     const catalog = new MailCatalog(runtime.events, runtime.readStore);
+    const actionCenter = new ActionCenter(runtime.readStore);
     return {
       module: AppModule,
       imports: [CqrsModule.forRoot()],
@@ -56,12 +77,19 @@ export class AppModule {
         MetricsController,
         ...(runtime.roles.has('api')
           ? [
+              CatalogueController,
               EmailsController,
-              LiveController,
+              ExportsController,
+              DashboardController,
               RemediationsController,
+              DecisionsController,
+              LiveController,
               SandboxController,
               ViewsController,
               WebhooksController,
+              HuntingController,
+              AnalyzedEmailsController,
+              BatchController,
             ]
           : []),
       ],
@@ -83,18 +111,18 @@ export class AppModule {
         { provide: Targets, useValue: targets },
         { provide: WebhookSender, useValue: new HttpSender(targets, webhooks.timeoutMs) },
         { provide: WebhookLimits, useValue: new WebhookLimits(webhooks.perTenant) },
-        { provide: ActionCenter, useValue: new ActionCenter(runtime.readStore) },
+        { provide: ActionCenter, useValue: actionCenter },
+        { provide: Dashboard, useValue: new Dashboard(runtime.readStore) },
+        {
+          provide: Exports,
+          useValue: new Exports(runtime.readStore, actionCenter, catalog, runtime.clock),
+        },
         {
           provide: RemediationLimits,
-          useValue: new RemediationLimits(
-            limits.byHand,
-            limits.byQuery,
-            limits.exclusions,
-            limits.active,
-            limits.activeEmails,
-          ),
+          useValue: limitsOf(config),
         },
         { provide: KnownViews, useValue: new KnownViews(Object.values(VIEWS)) },
+        { provide: ApprovalPolicies, useValue: policiesOf(config) },
         { provide: TokenVerifier, useValue: verifier },
         { provide: APP_GUARD, useClass: RolesGuard },
         { provide: APP_FILTER, useClass: ProblemFilter },
@@ -105,6 +133,10 @@ export class AppModule {
         ApproveRemediationHandler,
         RejectRemediationHandler,
         UndoRemediationHandler,
+        RetryRemediationHandler,
+        CancelRemediationHandler,
+        ExpireRemediationHandler,
+        StopLateArrivalsHandler,
         ChangeViewBuildsHandler,
         OnWebhookHandler,
       ],

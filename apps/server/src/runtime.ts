@@ -1,9 +1,17 @@
 import { join } from 'node:path';
-import { ActionCenter, LiveFeed, actionLogView, copiesView, historyView } from '#libs/action-center';
+import {
+  ActionCenter,
+  LiveFeed,
+  actionLogView,
+  copiesView,
+  dashboardView,
+  historyView,
+  type ProposalExpiry,
+} from '#libs/action-center';
 import { isMalformedEvent, NamedSubscriber, type EventStore } from '#libs/event-store';
 import { Executor, type ExecutorOptions, type ExecutorState, type Facts } from '#libs/executor';
 import { isClawbackError, SystemClock, type Clock, type Position } from '#libs/kernel';
-import { cleanSpool, emailsView, SandboxDelivery } from '#libs/mail-catalog';
+import { cleanSpool, emailsView, SandboxDelivery, type LateArrivals } from '#libs/mail-catalog';
 import { SandboxTenant } from '#libs/mailbox/sandbox';
 import {
   errorClass,
@@ -23,6 +31,7 @@ import {
   type ViewState,
 } from '#libs/read-store';
 import { ViewKeeper } from '#libs/rebuild';
+import { lateArrivals, proposalExpiry } from './process-managers.js';
 import { Connections } from './system/connections.js';
 import { firstAfter } from './system/lag.js';
 import { HttpSender, WebhookDispatcher, WebhookKeys, deliveriesView, webhooksView } from '#libs/webhooks';
@@ -39,12 +48,15 @@ export const VIEWS = {
   emails: emailsView,
   webhooks: webhooksView,
   webhookDeliveries: deliveriesView,
+  dashboard: dashboardView,
   history: historyView,
 } as const;
 export type ViewName = keyof typeof VIEWS;
 
-/** Where the executor's checkpoint is kept: a view without documents. */
-const executorProgress: ViewSpec<never> = { name: 'executor', version: 1, fields: {}, indexes: [] };
+/** Where those who follow the log keep how far they have come: views without documents. */
+const progressOf = (name: string): ViewSpec<never> => ({ name, version: 1, fields: {}, indexes: [] });
+const executorProgress = progressOf('executor');
+const lateArrivalsProgress = progressOf('lateArrivals');
 
 /** How long an answer waits for the views to show what it just recorded; then it is given all the same. */
 const SHOWN_WITHIN_MS = 10_000;
@@ -64,9 +76,14 @@ export class Runtime {
   readonly roles: ReadonlySet<ProcessRole>;
   readonly spoolDirectory: string;
   readonly importLimitBytes: number;
+  readonly huntingLimitBytes: number;
+  /** Where clients reach the server, when it is configured. */
+  readonly publicUrl: string | undefined;
   private readonly keeper: ViewKeeper | undefined;
   private readonly delivery: SandboxDelivery | undefined;
   private readonly executor: Executor | undefined;
+  private readonly lateArrivals: LateArrivals | undefined;
+  private readonly expiry: ProposalExpiry | undefined;
   /** Faults that the executor has met since the start, by their class. */
   readonly executorErrors = new Map<string, number>();
   /** Begun again from the log whenever somebody listens. */
@@ -110,6 +127,8 @@ export class Runtime {
     this.roles = rolesOf(config);
     this.spoolDirectory = join(config.data.directory, 'spool');
     this.importLimitBytes = config.http.importLimitBytes;
+    this.huntingLimitBytes = config.http.huntingLimitBytes;
+    this.publicUrl = config.http.publicUrl;
     const { events, readStore, viewStore, queue, instance } = stores;
     const onError = (error: unknown, what: string, facts: Facts = {}): void => {
       logger.error(what, { ...correlationIn(error), ...facts, err: error });
@@ -147,17 +166,22 @@ export class Runtime {
         random: Math.random,
         onError,
       });
+      this.expiry = proposalExpiry(stores, this.clock, onError);
     }
     if (this.roles.has('executor')) {
+      this.lateArrivals = lateArrivals(
+        { ...stores, events: as('lateArrivals') },
+        config,
+        this.clock,
+        checkpointsOf(readStore, lateArrivalsProgress),
+        onError,
+      );
       this.delivery = new SandboxDelivery(as('sandbox'), sandbox, onError);
       this.executor = new Executor(
         {
           store: as('executor'),
           gateway: sandbox,
-          checkpoints: {
-            load: () => readStore.checkpoint(executorProgress),
-            save: (position) => readStore.commit(executorProgress, [], position),
-          },
+          checkpoints: checkpointsOf(readStore, executorProgress),
           clock: this.clock,
           mailboxesReady: (position, signal) => sandbox.whenDelivered(position, signal),
           onError: (error, what, facts) => {
@@ -183,18 +207,22 @@ export class Runtime {
   async start(): Promise<void> {
     await cleanSpool(this.spoolDirectory);
     const { readStore } = this.stores;
-    await readStore.prepare(executorProgress);
+    for (const progress of [executorProgress, lateArrivalsProgress]) await readStore.prepare(progress);
     for (const view of Object.values<ViewSpec<never>>(VIEWS)) await readStore.prepare(view);
     await this.keeper?.start();
     this.dispatcher?.start();
     this.delivery?.start();
     await this.executor?.start();
+    await this.lateArrivals?.start();
+    this.expiry?.start();
   }
 
   /** Ends in the order of the flow, so that nothing is started that could not be recorded. */
   async stop(): Promise<void> {
     await this.dispatcher?.stop();
     await this.live.close();
+    await this.expiry?.stop();
+    await this.lateArrivals?.stop();
     await this.executor?.stop();
     await this.delivery?.stop();
     await this.keeper?.stop();
@@ -233,6 +261,11 @@ export class Runtime {
     }
   }
 }
+
+const checkpointsOf = (store: ReadStore, progress: ViewSpec<never>) => ({
+  load: () => store.checkpoint(progress),
+  save: (position: Position) => store.commit(progress, [], position),
+});
 
 /** What an event that cannot be read belongs to. */
 const correlationIn = (error: unknown): Facts => {

@@ -5,11 +5,13 @@ import {
   createLogger,
   fastifyOptions,
   loadOrCreateLocalKey,
+  registerErrorDialect,
   registerOrderlyClose,
   registerRequestId,
   registerRequestLog,
   registerSecurityHeaders,
   signLocalToken,
+  type AppRole,
   type Config,
   type JsonLogger,
   type Role,
@@ -18,8 +20,10 @@ import {
 import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
 import { AppModule } from './app.module.js';
+import { correlationHeaders, graphErrors } from './graph/graph-errors.js';
+import { isGraphUrl, withoutVersion } from './graph/paths.js';
 import { correlationOf } from './http/request-context.js';
-import { acceptStreamedBodies } from './http/streamed-body.js';
+import { acceptStreamedBodies, allowLargeBodies } from './http/streamed-body.js';
 import { serveOpenApi } from './openapi.js';
 import { Runtime } from './runtime.js';
 import { Metrics } from './system/metrics.js';
@@ -30,15 +34,6 @@ export interface RunningServer {
   /** Ends requests, work and stores in order; what was recorded stays, what was not is taken up at the next start. */
   close(): Promise<void>;
 }
-
-/** Types of an import's body. */
-const NDJSON_TYPES = [
-  'application/x-ndjson',
-  'application/ndjson',
-  'application/jsonl',
-  'application/gzip',
-  'application/octet-stream',
-];
 
 /** Asked every few seconds by supervisors. */
 const PROBES: ReadonlySet<string> = new Set(['/health/live', '/health/ready', '/metrics']);
@@ -55,14 +50,23 @@ export async function startServer(
   const runtime = await Runtime.open(config, logger);
   let app: NestFastifyApplication | undefined;
   try {
-    const adapter = new FastifyAdapter(fastifyOptions(config));
+    const adapter = new FastifyAdapter({
+      ...fastifyOptions(config),
+      rewriteUrl: ({ url = '/' }) => withoutVersion(url),
+    });
     const fastify = adapter.getInstance();
     registerOrderlyClose(fastify);
     registerRequestId(fastify);
     registerRequestLog(fastify, { logger, quiet: PROBES, correlationOf });
     registerSecurityHeaders(fastify);
+    registerErrorDialect(fastify, graphErrors);
+    fastify.addHook('onRequest', (request, reply, done) => {
+      if (isGraphUrl(request.originalUrl)) reply.headers(correlationHeaders(request));
+      done();
+    });
     fastify.removeContentTypeParser('text/plain');
-    acceptStreamedBodies(fastify, NDJSON_TYPES);
+    acceptStreamedBodies(fastify);
+    allowLargeBodies(fastify, /\/from-hunting(?:\/preview)?$/, config.http.huntingLimitBytes);
     const metrics = new Metrics(runtime);
     metrics.observe(fastify);
     app = await NestFactory.create<NestFastifyApplication>(
@@ -98,7 +102,7 @@ export async function startServer(
 export async function printableToken(
   dataDirectory: string,
   options: {
-    readonly roles: readonly Role[];
+    readonly roles: readonly (Role | AppRole)[];
     readonly subject: string;
     readonly tenant: string;
     readonly ttlSeconds: number;

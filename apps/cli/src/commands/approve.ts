@@ -1,11 +1,13 @@
 import type { Command } from 'commander';
 import { action, type Shell } from '../context.js';
 import { ExitCode } from '../exit-codes.js';
-import { printable } from '../output.js';
+import { wholeNumber } from '../options.js';
+import { counted, printable } from '../output.js';
 import { remediationText } from '../report.js';
 
 interface ApproveOptions {
   readonly selectionHash?: string;
+  readonly first?: number;
   readonly yes?: boolean;
 }
 
@@ -19,8 +21,13 @@ export function registerApprove(program: Command, shell: Shell): void {
     )
     .argument('<approvalId>')
     .option('--selection-hash <hash>', 'the selection hash of the proposal that you looked at')
+    .option(
+      '--first <n>',
+      'only the first so many emails, as a canary; the rest goes on waiting',
+      wholeNumber(1, 10_000_000),
+    )
     .option('--yes', 'do not ask')
-    .addHelpText('after', '\nExample:\n  clawback approve ID')
+    .addHelpText('after', '\nExamples:\n  clawback approve ID\n  clawback approve ID --first 20')
     .action(
       action<ApproveOptions>(shell, async (context, options, [approvalId = '']) => {
         const { out, client } = context;
@@ -35,8 +42,13 @@ export function registerApprove(program: Command, shell: Shell): void {
           }
           ({ selectionHash } = proposal);
         }
-        await client.approve(approvalId, selectionHash);
-        out.result({ approvalId, selectionHash }, `approved ${printable(approvalId)}`);
+        const { first } = options;
+        await client.approve(approvalId, selectionHash, first);
+        const what = first === undefined ? '' : `the first ${counted(first, 'email', 'emails')} of `;
+        out.result(
+          { approvalId, selectionHash, firstEmails: first },
+          `approved ${what}${printable(approvalId)}`,
+        );
         return ExitCode.ok;
       }),
     );

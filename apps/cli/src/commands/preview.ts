@@ -22,7 +22,10 @@ export function registerPreview(program: Command, shell: Shell): void {
   addRemediationOptions(command).action(
     action<RemediationOptions>(shell, async (context, options) => {
       const preview = await context.client.preview(await remediationRequest(options, context.io));
-      context.out.result(preview, `${planText(preview.plan)}\nSelection hash  ${preview.selectionHash}`);
+      context.out.result(
+        preview,
+        `${planText(preview.plan)}\nCan be undone   ${preview.undoable ? 'yes' : 'no, never'}\nSelection hash  ${preview.selectionHash}`,
+      );
       return ExitCode.ok;
     }),
   );

@@ -43,8 +43,9 @@ export function registerRemediate(program: Command, shell: Shell): void {
       const { out, client } = context;
       context.requireConsent(options.yes);
       const request = await remediationRequest(options, context.io);
-      const { plan } = await client.preview(request);
+      const { plan, undoable } = await client.preview(request);
       out.note(planText(plan));
+      if (!undoable) out.note('This cannot be undone, ever.');
       if (!(await context.confirm(question(request, plan), options.yes))) {
         out.note('nothing was submitted');
         return ExitCode.interrupted;

@@ -133,6 +133,7 @@ export const remediation = (more: Partial<Remediation> = {}): Remediation => ({
   severity: 'medium',
   action: 'softDelete',
   selectionHash: 'hash-1',
+  undoable: true,
   plan: PLAN,
   submittedBy: 'ada',
   submittedAt: '2026-11-02T06:00:00.000Z',

@@ -19,19 +19,23 @@ export function encodeCursor(filters: unknown, after: readonly Scalar[] | undefi
 /** What a listing puts into its cursors, part by part. `digits` is a number of 64 bits, as text. */
 export type CursorPart = 'text' | 'integer' | 'digits';
 
-/** @throws {ClawbackError} `cursorInvalid` */
+/**
+ * @param field what the caller calls the cursor
+ * @throws {ClawbackError} `cursorInvalid`
+ */
 export function decodeCursor(
   filters: unknown,
   cursor: string | undefined,
   parts: readonly CursorPart[],
+  field = 'cursor',
 ): readonly Scalar[] | undefined {
   if (cursor === undefined) return undefined;
-  const [digest, ...after] = parse(cursor);
+  const [digest, ...after] = parse(cursor, field);
   if (digest !== digestOf(filters)) {
-    throw invalidCursor('belongs to a listing with other filters; start again without it');
+    throw invalidCursor(field, 'belongs to a listing with other filters; start again without it');
   }
   if (after.length !== parts.length || !parts.every((part, index) => isPart[part](after[index]))) {
-    throw invalidCursor('is not a cursor that this listing gave');
+    throw invalidCursor(field, 'is not a cursor that this listing gave');
   }
   return after as Scalar[];
 }
@@ -44,15 +48,15 @@ const isPart: Readonly<Record<CursorPart, (value: unknown) => boolean>> = {
 
 const digestOf = (filters: unknown): string => sha256(canonicalJson(filters)).slice(0, 16);
 
-function parse(cursor: string): unknown[] {
+function parse(cursor: string, field: string): unknown[] {
   try {
     const value: unknown = JSON.parse(Buffer.from(cursor, 'base64url').toString('utf8'));
     if (Array.isArray(value)) return value;
   } catch {
     // Told below, in our own words.
   }
-  throw invalidCursor('is not a cursor that this listing gave');
+  throw invalidCursor(field, 'is not a cursor that this listing gave');
 }
 
-const invalidCursor = (problem: string): Error =>
-  invalidInput([{ field: 'cursor', problem }], 'cursorInvalid');
+const invalidCursor = (field: string, problem: string): Error =>
+  invalidInput([{ field, problem }], 'cursorInvalid');

@@ -111,6 +111,16 @@ export const OptionalFlag = (description: string): PropertyDecorator =>
     IsBoolean({ message: '$property must be true or false' }),
   );
 
+/** A whole number in a body. */
+export const OptionalWhole = (min: number, max: number, description: string): PropertyDecorator =>
+  applyDecorators(
+    ApiPropertyOptional({ type: 'integer', minimum: min, maximum: max, description }),
+    Optional(),
+    IsInt(),
+    Min(min),
+    Max(max),
+  );
+
 export const PageLimit = (max: number, byDefault: number): PropertyDecorator =>
   applyDecorators(
     ApiPropertyOptional({

@@ -1,21 +1,15 @@
-import { Readable } from 'node:stream';
-import { ActionCenter, countsOf, logCsv, type HistoryDoc } from '#libs/action-center';
+import { ActionCenter } from '#libs/action-center';
 import { EventStore, type RecordedEvent } from '#libs/event-store';
-import { ClawbackError, invalidInput, Clock } from '#libs/kernel';
+import { Clock, invalidInput } from '#libs/kernel';
 import { Caller, Roles, type Principal } from '#libs/platform';
 import {
-  ApproveRemediation,
   PreviewRemediation,
-  RejectRemediation,
   SubmitRemediation,
-  UndoRemediation,
   batchStream,
+  isUndoable,
   remediationStream,
-  type EmailRef,
   type RemediationRequest,
   type Selection,
-  type Submitted,
-  type UndoScope,
 } from '#libs/remediation';
 import { Body, Controller, Get, Headers, HttpCode, Param, Post, Query, Req, Res } from '@nestjs/common';
 import { CommandBus } from '@nestjs/cqrs';
@@ -25,51 +19,50 @@ import {
   ApiHeader,
   ApiOkResponse,
   ApiOperation,
-  ApiProduces,
   ApiTags,
 } from '@nestjs/swagger';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { decodeCursor, encodeCursor, type PageBody } from '../http/cursor.js';
-import { contextOf, correlate } from '../http/request-context.js';
+import { contextOf } from '../http/request-context.js';
 import { Runtime } from '../runtime.js';
 import {
-  ApprovalDto,
+  IDEMPOTENCY_KEY,
+  RemediationRoutes,
+  checkActionRole,
+  emailRefOf,
+  entryBody,
+  idempotencyKey,
+  mayApprove,
+} from './remediation-routes.js';
+import {
   EntryBody,
   EventBody,
   EventPageBody,
   EventsQueryDto,
   HistoryPageBody,
   HistoryQueryDto,
-  LogFilterDto,
   LogPageBody,
   LogQueryDto,
   PreviewBody,
-  RejectionDto,
   RemediationRequestDto,
   SubmittedBody,
-  UndoDto,
   type LogRowBody,
   type SelectionDto,
 } from './remediations.dto.js';
 
-const IDEMPOTENCY_KEY = {
-  name: 'Idempotency-Key',
-  required: false,
-  description: 'The same key gives the same remediation, for ever.',
-  schema: { type: 'string', minLength: 1, maxLength: 255 },
-};
-
 @ApiTags('remediations')
 @ApiBearerAuth()
 @Controller('v1/remediations')
-export class RemediationsController {
+export class RemediationsController extends RemediationRoutes {
   constructor(
     private readonly commands: CommandBus,
-    private readonly actionCenter: ActionCenter,
     private readonly events: EventStore,
-    private readonly runtime: Runtime,
     private readonly clock: Clock,
-  ) {}
+    actionCenter: ActionCenter,
+    runtime: Runtime,
+  ) {
+    super(actionCenter, runtime);
+  }
 
   @Post('preview')
   @HttpCode(200)
@@ -77,8 +70,14 @@ export class RemediationsController {
   @ApiOperation({ summary: 'What a remediation would touch; changes nothing' })
   @ApiOkResponse({ type: PreviewBody })
   async preview(@Body() body: RemediationRequestDto, @Caller() { tenant }: Principal): Promise<PreviewBody> {
-    const planned = await this.commands.execute(new PreviewRemediation(requestOf(body), tenant));
-    return { selectionHash: planned.selectionHash, plan: planned.totals };
+    const planned = await this.commands.execute(
+      new PreviewRemediation(requestOf(body, this.clock.now()), tenant),
+    );
+    return {
+      selectionHash: planned.selectionHash,
+      plan: planned.totals,
+      undoable: isUndoable(body.action),
+    };
   }
 
   @Post()
@@ -96,9 +95,10 @@ export class RemediationsController {
     @Res({ passthrough: true }) reply: FastifyReply,
     @Caller() caller: Principal,
   ): Promise<SubmittedBody> {
+    checkActionRole(caller, body.action);
     const context = contextOf(request, caller, this.clock);
     const submitted = await this.commands.execute(
-      new SubmitRemediation(requestOf(body), context, mayApprove(caller), idempotencyKey(key)),
+      new SubmitRemediation(requestOf(body, context.now), context, mayApprove(caller), idempotencyKey(key)),
     );
     return this.accepted(submitted, reply);
   }
@@ -149,24 +149,6 @@ export class RemediationsController {
     return { items: page.items, nextCursor: encodeCursor(bound, page.next) };
   }
 
-  @Get(':approvalId/export')
-  @Roles('viewer', 'proposer', 'approver', 'auditor')
-  @ApiOperation({ summary: 'The action log as CSV, streamed: one row a copy' })
-  @ApiProduces('text/csv')
-  @ApiOkResponse({ schema: { type: 'string' } })
-  async export(
-    @Param('approvalId') approvalId: string,
-    @Query() filter: LogFilterDto,
-    @Caller() { tenant }: Principal,
-    @Res() reply: FastifyReply,
-  ): Promise<void> {
-    const entry = await this.find(tenant, approvalId);
-    await reply
-      .type('text/csv; charset=utf-8')
-      .header('content-disposition', `attachment; filename="action-log-${entry.approvalId}.csv"`)
-      .send(Readable.from(logCsv(this.actionCenter.rows(entry, filter))));
-  }
-
   @Get(':approvalId/events')
   @Roles('auditor', 'approver')
   @ApiOperation({ summary: 'The raw history from the event store: the remediation, then its batches' })
@@ -194,110 +176,29 @@ export class RemediationsController {
     }
     return { items, nextCursor: null };
   }
-
-  @Post(':approvalId/approve')
-  @HttpCode(202)
-  @Roles('approver')
-  @ApiOperation({ summary: 'Approve a pending remediation' })
-  @ApiAcceptedResponse({ type: EntryBody })
-  async approve(
-    @Param('approvalId') approvalId: string,
-    @Body() { selectionHash }: ApprovalDto,
-    @Req() request: FastifyRequest,
-    @Caller() caller: Principal,
-  ): Promise<EntryBody> {
-    await this.find(caller.tenant, approvalId);
-    const context = contextOf(request, caller, this.clock);
-    const position = await this.commands.execute(new ApproveRemediation(approvalId, selectionHash, context));
-    await this.runtime.shown(position, ['history']);
-    return entryBody(await this.find(caller.tenant, approvalId));
-  }
-
-  @Post(':approvalId/reject')
-  @HttpCode(200)
-  @Roles('approver')
-  @ApiOperation({ summary: 'Reject a pending remediation; none of its copies is touched' })
-  @ApiOkResponse({ type: EntryBody })
-  async reject(
-    @Param('approvalId') approvalId: string,
-    @Body() { reason }: RejectionDto,
-    @Req() request: FastifyRequest,
-    @Caller() caller: Principal,
-  ): Promise<EntryBody> {
-    await this.find(caller.tenant, approvalId);
-    const context = contextOf(request, caller, this.clock);
-    const position = await this.commands.execute(new RejectRemediation(approvalId, reason, context));
-    await this.runtime.shown(position, ['history']);
-    return entryBody(await this.find(caller.tenant, approvalId));
-  }
-
-  @Post(':approvalId/undo')
-  @HttpCode(202)
-  @Roles('approver')
-  @ApiOperation({
-    summary: 'Bring back what a remediation moved, whole or in part; a remediation of its own',
-  })
-  @ApiHeader(IDEMPOTENCY_KEY)
-  @ApiAcceptedResponse({ type: SubmittedBody, headers: { Location: { schema: { type: 'string' } } } })
-  async undo(
-    @Param('approvalId') approvalId: string,
-    @Body() body: UndoDto,
-    @Headers('idempotency-key') key: string | undefined,
-    @Req() request: FastifyRequest,
-    @Res({ passthrough: true }) reply: FastifyReply,
-    @Caller() caller: Principal,
-  ): Promise<SubmittedBody> {
-    await this.find(caller.tenant, approvalId);
-    const submitted = await this.commands.execute(
-      new UndoRemediation(
-        approvalId,
-        scopeOf(body),
-        body.name,
-        body.description ?? '',
-        contextOf(request, caller, this.clock),
-        idempotencyKey(key),
-      ),
-    );
-    return this.accepted(submitted, reply);
-  }
-
-  /** Every route by approval ID goes through here: no tenant sees another's. */
-  private async find(tenant: string, approvalId: string): Promise<HistoryDoc> {
-    const entry = await this.actionCenter.entry(tenant, approvalId);
-    if (entry !== undefined) return entry;
-    throw new ClawbackError(
-      'notFound',
-      'remediationNotFound',
-      'there is no remediation with this approval ID',
-    );
-  }
-
-  private async accepted(
-    { submission, approved, position }: Submitted,
-    reply: FastifyReply,
-  ): Promise<SubmittedBody> {
-    correlate(reply.request, submission.approvalId);
-    await this.runtime.shown(position, ['history', 'actionLog']);
-    const { approvalId, selectionHash, plan, undoOf } = submission;
-    reply.header('location', `/v1/remediations/${approvalId}`);
-    return {
-      approvalId,
-      status: approved ? 'queued' : 'pending',
-      selectionHash,
-      plan,
-      undoOf: undoOf ?? null,
-    };
-  }
 }
 
-const mayApprove = ({ roles }: Principal): boolean => roles.includes('approver') || roles.includes('admin');
+const MINUTE_MS = 60_000;
+const LATEST_START_MS = 7 * 24 * 60 * MINUTE_MS;
 
-function idempotencyKey(key: string | undefined): string | undefined {
-  if (key === undefined || /^[\x21-\x7e]{1,255}$/.test(key)) return key;
-  throw invalidInput([{ field: 'Idempotency-Key', problem: 'must be 1 to 255 visible ASCII characters' }]);
+function startOf(startAt: string, now: Date): { startAt: string } {
+  if (Date.parse(startAt) - now.getTime() > LATEST_START_MS) {
+    throw invalidInput([{ field: 'startAt', problem: 'must be at most 7 days from now' }]);
+  }
+  return { startAt };
 }
 
-const requestOf = ({ description = '', selection, ...rest }: RemediationRequestDto): RemediationRequest => ({
+const requestOf = (
+  {
+    description = '',
+    selection,
+    startAt,
+    finishWithinMinutes,
+    lateArrivalsHours,
+    ...rest
+  }: RemediationRequestDto,
+  now: Date,
+): RemediationRequest => ({
   name: rest.name,
   description,
   severity: rest.severity,
@@ -305,6 +206,9 @@ const requestOf = ({ description = '', selection, ...rest }: RemediationRequestD
   sendersCopy: rest.sendersCopy,
   surface: rest.surface,
   selection: selectionOf(selection),
+  ...(startAt === undefined ? {} : startOf(startAt, now)),
+  ...(finishWithinMinutes === undefined ? {} : { finishWithinMs: finishWithinMinutes * MINUTE_MS }),
+  ...(lateArrivalsHours === undefined ? {} : { lateArrivalsMs: lateArrivalsHours * 60 * MINUTE_MS }),
 });
 
 function selectionOf({ emails, query, excluding }: SelectionDto): Selection {
@@ -324,63 +228,6 @@ function selectionOf({ emails, query, excluding }: SelectionDto): Selection {
       : 'must not have emails together with query or excluding';
   throw invalidInput([{ field: 'selection', problem }]);
 }
-
-const emailRefOf = ({ networkMessageId, recipientEmailAddress }: EmailRef): EmailRef => ({
-  networkMessageId,
-  recipientEmailAddress,
-});
-
-function scopeOf({ emails, copies }: UndoDto): UndoScope {
-  if (emails !== undefined && copies !== undefined) {
-    throw invalidInput([{ field: 'copies', problem: 'must not be given together with emails' }]);
-  }
-  if (emails !== undefined) return { emails: emails.map(emailRefOf) };
-  if (copies !== undefined) {
-    return {
-      copies: copies.map(({ networkMessageId, mailbox, isSendersCopy }) => ({
-        networkMessageId,
-        mailbox,
-        isSendersCopy,
-      })),
-    };
-  }
-  return { all: true };
-}
-
-const entryBody = (doc: HistoryDoc): EntryBody => {
-  const self = `/v1/remediations/${doc.approvalId}`;
-  return {
-    approvalId: doc.approvalId,
-    name: doc.name,
-    description: doc.description,
-    severity: doc.severity,
-    action: doc.action,
-    sendersCopy: doc.sendersCopy,
-    surface: doc.surface,
-    status: doc.status,
-    selection: doc.selection,
-    selectionHash: doc.selectionHash,
-    plan: doc.plan,
-    counts: countsOf(doc.tally),
-    submittedBy: doc.submittedBy,
-    submittedAt: doc.submittedAt,
-    decidedBy: doc.decidedBy ?? null,
-    decidedAt: doc.decidedAt ?? null,
-    rejectionReason: doc.rejectionReason ?? null,
-    startedAt: doc.startedAt ?? null,
-    finishedAt: doc.finishedAt ?? null,
-    undoOf: doc.undoOf ?? null,
-    undoneBy: doc.undoneBy,
-    links: {
-      self,
-      log: `${self}/log`,
-      export: `${self}/export`,
-      events: `${self}/events`,
-      undo: `${self}/undo`,
-      ...(doc.undoOf === undefined ? {} : { undoOf: `/v1/remediations/${doc.undoOf}` }),
-    },
-  };
-};
 
 const eventBody = (event: RecordedEvent): EventBody => ({
   id: event.id,

@@ -3,6 +3,7 @@ import {
   ACTIONS,
   OUTCOMES,
   REMEDIATION_ACTIONS,
+  RETRYABLE,
   SEVERITIES,
   STATUSES,
   SURFACES,
@@ -10,13 +11,23 @@ import {
   type CopyName,
   type Outcome,
   type RemediationAction,
+  type Retryable,
   type Severity,
   type Status,
   type Surface,
 } from '#libs/remediation';
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { Type } from 'class-transformer';
-import { IsBoolean, IsDefined, IsObject, ValidateNested } from 'class-validator';
+import {
+  ArrayNotEmpty,
+  ArrayUnique,
+  IsArray,
+  IsBoolean,
+  IsDefined,
+  IsIn,
+  IsObject,
+  ValidateNested,
+} from 'class-validator';
 import { EmailFilterDto, EmailRefDto } from '../emails/emails.dto.js';
 import {
   CursorField,
@@ -29,9 +40,13 @@ import {
   OptionalListOf,
   OptionalOneOf,
   OptionalText,
+  OptionalWhole,
   PageLimit,
   Text,
 } from '../http/fields.js';
+
+export const UNKNOWN_ROWS = ['refuse', 'leaveOut'] as const;
+export type UnknownRows = (typeof UNKNOWN_ROWS)[number];
 
 export class SelectionDto {
   @OptionalListOf(() => EmailRefDto, 'Emails chosen by hand; else `query`.')
@@ -75,6 +90,20 @@ export class RemediationRequestDto {
   @OneOf(SURFACES, 'Where the request came from.')
   declare surface: Surface;
 
+  @OptionalInstant('Not to begin before then; at most 7 days ahead.')
+  declare startAt?: string;
+
+  @OptionalWhole(1, 7 * 24 * 60, 'Nothing more is begun so many minutes after it was queued.')
+  declare finishWithinMinutes?: number;
+
+  @OptionalWhole(
+    1,
+    7 * 24,
+    'For so many hours, mail that matches the query and arrives later is remediated too, each time as a remediation of ' +
+      'its own. An undo ends it.',
+  )
+  declare lateArrivalsHours?: number;
+
   @ApiProperty({ type: SelectionDto })
   @IsDefined()
   @IsObject()
@@ -83,9 +112,82 @@ export class RemediationRequestDto {
   declare selection: SelectionDto;
 }
 
+/** Parts of the query string: the body is the result of hunting. */
+export class HuntingQueryDto {
+  @Text({ max: 200, description: 'Shown in the history.', example: 'Payroll phish, wave 2' })
+  declare name: string;
+
+  @OptionalText({ min: 0, max: 1024, description: 'Why it is done.' })
+  declare description?: string;
+
+  @OneOf(SEVERITIES, 'How bad it is.')
+  declare severity: Severity;
+
+  @OneOf(ACTIONS, 'What is done to the copies.')
+  declare action: Action;
+
+  @OptionalFlag("Delete the sender's copy as well, or move it back; default false.")
+  declare sendersCopy?: boolean;
+
+  @OptionalOneOf(
+    UNKNOWN_ROWS,
+    'What happens to rows that are no email of the catalogue; by default the whole is refused.',
+  )
+  declare unknownRows?: UnknownRows;
+}
+
+export class HuntingBody {
+  @ApiProperty({ description: 'Rows of the result.' })
+  declare rows: number;
+
+  @ApiProperty({ description: 'Different emails among them that the catalogue has.' })
+  declare emails: number;
+
+  @ApiProperty({ description: 'Rows that name an email which an earlier row has named.' })
+  declare duplicates: number;
+
+  @ApiProperty({ description: 'Emails that the catalogue does not have, left out on request.' })
+  declare leftOut: number;
+
+  @ApiProperty({ type: [Number], description: 'The first 100 of their rows, counted from 1.' })
+  declare leftOutRows: readonly number[];
+}
+
 export class ApprovalDto {
   @Text({ max: 64, description: 'The selection hash of the proposal that was looked at.' })
   declare selectionHash: string;
+
+  @OptionalWhole(
+    1,
+    10_000_000,
+    'Only the first so many emails of the selection, as a canary; the rest goes on waiting for its decision.',
+  )
+  declare firstEmails?: number;
+}
+
+export class CancellationDto {
+  @Text({ max: 1024, description: 'Why it is cancelled.' })
+  declare reason: string;
+}
+
+export class RetryDto {
+  @OptionalText({ max: 200, description: 'Shown in the history; by default the name of what is retried.' })
+  declare name?: string;
+
+  @OptionalText({ min: 0, max: 1024, description: 'Why it is done.' })
+  declare description?: string;
+
+  @ApiPropertyOptional({
+    enum: RETRYABLE,
+    isArray: true,
+    description: 'Copies with one of these outcomes; default failed and timedOut.',
+  })
+  @Optional()
+  @IsArray()
+  @ArrayNotEmpty()
+  @ArrayUnique()
+  @IsIn(RETRYABLE, { each: true })
+  declare outcomes?: Retryable[];
 }
 
 export class RejectionDto {
@@ -225,6 +327,9 @@ export class PreviewBody {
 
   @ApiProperty({ type: PlanBody })
   declare plan: PlanBody;
+
+  @ApiProperty({ description: 'Whether what it does can be undone; a hard delete cannot.' })
+  declare undoable: boolean;
 }
 
 export class SubmittedBody extends PreviewBody {
@@ -232,13 +337,16 @@ export class SubmittedBody extends PreviewBody {
   declare approvalId: string;
 
   @ApiProperty({
-    enum: ['pending', 'queued'],
-    description: 'pending: waits for an approver. queued: approved.',
+    enum: ['pending', 'started'],
+    description: 'pending: waits for an approver. started: approved.',
   })
   declare status: string;
 
   @ApiPropertyOptional({ type: String, nullable: true, description: 'For an undo: what it undoes.' })
   declare undoOf: string | null;
+
+  @ApiPropertyOptional({ type: String, nullable: true, description: 'For a retry: what it retries.' })
+  declare retryOf: string | null;
 }
 
 class OutcomeCountsBody {
@@ -268,6 +376,16 @@ class OutcomeCountsBody {
 
   @ApiProperty()
   declare cancelled: number;
+}
+
+export class HuntingPreviewBody extends PreviewBody {
+  @ApiProperty({ type: HuntingBody })
+  declare hunting: HuntingBody;
+}
+
+export class HuntingSubmittedBody extends SubmittedBody {
+  @ApiProperty({ type: HuntingBody })
+  declare hunting: HuntingBody;
 }
 
 export class CountsBody extends OutcomeCountsBody {
@@ -330,6 +448,53 @@ export class EntryBody {
   @ApiProperty({ type: String, nullable: true })
   declare rejectionReason: string | null;
 
+  @ApiProperty({ description: 'Whether somebody else than the submitter has to approve it, by policy.' })
+  declare fourEyes: boolean;
+
+  @ApiProperty({ type: String, nullable: true, format: 'date-time', description: 'A proposal is over then.' })
+  declare expiresAt: string | null;
+
+  @ApiProperty({
+    type: Number,
+    nullable: true,
+    description: 'How many emails were approved before the rest, as a canary.',
+  })
+  declare firstEmails: number | null;
+
+  @ApiProperty({ type: String, nullable: true, description: 'Who has asked to cancel it.' })
+  declare cancelRequestedBy: string | null;
+
+  @ApiProperty({ type: String, nullable: true, format: 'date-time' })
+  declare cancelRequestedAt: string | null;
+
+  @ApiProperty({ type: String, nullable: true })
+  declare cancelReason: string | null;
+
+  @ApiProperty({
+    type: String,
+    nullable: true,
+    format: 'date-time',
+    description: 'It does not begin before.',
+  })
+  declare startAt: string | null;
+
+  @ApiProperty({ type: String, nullable: true, format: 'date-time' })
+  declare queuedAt: string | null;
+
+  @ApiProperty({ type: String, nullable: true, format: 'date-time', description: 'Nothing is begun after.' })
+  declare deadline: string | null;
+
+  @ApiProperty({ description: 'Whether it ran out of time: copies not begun by then are timedOut.' })
+  declare overdue: boolean;
+
+  @ApiProperty({
+    type: String,
+    nullable: true,
+    format: 'date-time',
+    description: 'Until when mail that arrives later is remediated too; null once that has been ended.',
+  })
+  declare lateArrivalsUntil: string | null;
+
   @ApiProperty({ type: String, nullable: true, format: 'date-time' })
   declare startedAt: string | null;
 
@@ -345,6 +510,25 @@ export class EntryBody {
 
   @ApiProperty({ type: [String], description: 'Approval IDs of the undos of this one.' })
   declare undoneBy: readonly string[];
+
+  @ApiProperty({ type: String, nullable: true, description: 'The remediation that this one retries.' })
+  declare retryOf: string | null;
+
+  @ApiProperty({ type: [String], description: 'Approval IDs of the retries of this one.' })
+  declare retriedBy: readonly string[];
+
+  @ApiProperty({
+    type: String,
+    nullable: true,
+    description: 'The remediation whose late arrivals this one is about.',
+  })
+  declare lateArrivalOf: string | null;
+
+  @ApiProperty({
+    type: [String],
+    description: 'Approval IDs of the remediations of mail that arrived later.',
+  })
+  declare lateArrivals: readonly string[];
 
   @ApiProperty({
     type: 'object',
