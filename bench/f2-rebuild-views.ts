@@ -64,6 +64,10 @@ class CountedStore extends ReadStore {
     return this.inner.count(view, where);
   }
 
+  override total<Doc>(view: ViewSpec<Doc>, field: string, where: Query['where']) {
+    return this.inner.total(view, field, where);
+  }
+
   override close() {
     return this.inner.close();
   }

@@ -117,6 +117,10 @@ export class RawViews extends ReadStore {
     throw new Error('no queries here');
   }
 
+  override total(): Promise<never> {
+    throw new Error('no queries here');
+  }
+
   override async close(): Promise<void> {
     await this.end();
   }

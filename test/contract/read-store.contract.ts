@@ -506,6 +506,25 @@ export function describeReadStoreContract(name: string, open: () => Promise<Read
       });
     });
 
+    describe('totals', () => {
+      it('count documents and add up a number, where there is one', async () => {
+        await put([
+          mail('a', { title: 'x', size: 1.5 }),
+          mail('b', { title: 'x', size: 2 }),
+          mail('c', { title: 'x', size: null }),
+          mail('d', { title: 'y', size: 100 }),
+        ]);
+        const total = (...where: Condition[]) => store.total(view, 'size', where);
+        expect(await total({ field: 'title', op: 'eq', value: 'x' })).toEqual({ count: 3, sum: 3.5 });
+        expect(await total({ field: 'title', op: 'in', value: ['x', 'y'] })).toEqual({
+          count: 4,
+          sum: 103.5,
+        });
+        expect(await total({ field: 'title', op: 'eq', value: 'z' })).toEqual({ count: 0, sum: 0 });
+        await expect(store.total(view, 'title', [])).rejects.toThrow(TypeError);
+      });
+    });
+
     describe('order and pages', () => {
       it('sorts by id without another order, and in both directions', async () => {
         await put([mail('b'), mail('a'), mail('C'), mail('é')]);

@@ -340,13 +340,10 @@ export class ActiveRemediationsOfView extends ActiveRemediations {
   }
 
   async active(tenant: string): Promise<{ remediations: number; emails: number }> {
-    const { items } = await this.store.find(historyView, {
-      where: [
-        { field: 'tenant', op: 'eq', value: tenant },
-        { field: 'status', op: 'in', value: [...ACTIVE_STATUSES] },
-      ],
-      limit: 10_000,
-    });
-    return { remediations: items.length, emails: items.reduce((sum, { doc }) => sum + doc.plan.emails, 0) };
+    const { count, sum } = await this.store.total(historyView, 'emails', [
+      { field: 'tenant', op: 'eq', value: tenant },
+      { field: 'status', op: 'in', value: [...ACTIVE_STATUSES] },
+    ]);
+    return { remediations: count, emails: sum };
   }
 }

@@ -65,6 +65,8 @@ export const historyView: Projection<HistoryDoc> = {
     ['tenant', 'submittedAt', 'id'],
     ['tenant', 'status', 'submittedAt', 'id'],
     ['status', 'expiresAt', 'id'],
+    // Holds all that the limits on active remediations ask for.
+    ['tenant', 'status', 'emails', 'id'],
   ],
   project,
 };

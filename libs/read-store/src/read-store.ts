@@ -58,6 +58,11 @@ export interface Builds {
   readonly builds: readonly { readonly build: number; readonly checkpoint: Position }[];
 }
 
+export interface Total {
+  readonly count: number;
+  readonly sum: number;
+}
+
 export interface Page<Doc> {
   readonly items: readonly Stored<Doc>[];
   /** Where the next page begins; undefined when there is none. */
@@ -107,6 +112,9 @@ export abstract class ReadStore {
   abstract find<Doc>(view: ViewSpec<Doc>, query: Query): Promise<Page<Doc>>;
 
   abstract count<Doc>(view: ViewSpec<Doc>, where: readonly Condition[]): Promise<number>;
+
+  /** How many documents there are, and the sum of a number field over them; where the field has no number it is 0. */
+  abstract total<Doc>(view: ViewSpec<Doc>, field: string, where: readonly Condition[]): Promise<Total>;
 
   abstract close(): Promise<void>;
 }

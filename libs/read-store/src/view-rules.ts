@@ -169,6 +169,11 @@ function checkAfter(
   return after.map((value) => (typeof value === 'string' ? plainText(value) : value));
 }
 
+/** @throws {TypeError} not a number field. */
+export function checkSummed(view: ViewSpec<never>, field: string): void {
+  if (fieldType(view, field) !== 'number') throw misuse(view, `cannot add up ${field}: it is no number`);
+}
+
 function checkCondition(view: ViewSpec<never>, condition: Condition): CheckedCondition {
   const { field, op } = condition;
   const type = fieldType(view, field);

@@ -7,14 +7,17 @@ import {
   type Page,
   type Query,
   type Stored,
+  type Total,
   type ViewSpec,
 } from '../read-store.js';
 import {
   checkConditions,
   checkDiscard,
   checkQuery,
+  checkSummed,
   checkView,
   FIRST_BUILD,
+  NO_NUMBER,
   notPrepared,
   placeKey,
   viewChanged,
@@ -208,6 +211,22 @@ export class MongoReadStore extends ReadStore {
     const filter = filterOf(checkConditions(view, where));
     const { documents } = await this.collection(view);
     return await this.ask(() => documents.countDocuments(filter));
+  }
+
+  async total<Doc>(view: ViewSpec<Doc>, field: string, where: readonly Condition[]): Promise<Total> {
+    checkSummed(view, field);
+    const filter = filterOf(checkConditions(view, where));
+    const { documents } = await this.collection(view);
+    const path = `$state.f.${field}`;
+    return await this.ask(async () => {
+      const count = await documents.countDocuments(filter);
+      // What stands for "no number" would swallow every other one.
+      const numbers = { $and: [filter, { [path.slice(1)]: { $gt: NO_NUMBER } }] };
+      const [group] = await documents
+        .aggregate<{ sum: number }>([{ $match: numbers }, { $group: { _id: null, sum: { $sum: path } } }])
+        .toArray();
+      return { count, sum: group?.sum ?? 0 };
+    });
   }
 
   /** Gives back the leases. Whatever is called later gets `unavailable`; a second close does nothing. */

@@ -9,12 +9,14 @@ import {
   type Query,
   type Scalar,
   type Stored,
+  type Total,
   type ViewSpec,
 } from '../read-store.js';
 import {
   checkConditions,
   checkDiscard,
   checkQuery,
+  checkSummed,
   checkView,
   FIRST_BUILD,
   notPrepared,
@@ -169,6 +171,15 @@ export class SqliteReadStore extends ReadStore {
     return settled(() => {
       const { text, values } = this.table(view).count(checkConditions(view, where));
       return this.file.get(text, ...values)?.count as number;
+    });
+  }
+
+  total<Doc>(view: ViewSpec<Doc>, field: string, where: readonly Condition[]): Promise<Total> {
+    return settled(() => {
+      checkSummed(view, field);
+      const { text, values } = this.table(view).total(field, checkConditions(view, where));
+      const row = this.file.get(text, ...values);
+      return { count: row?.count as number, sum: row?.sum as number };
     });
   }
 

@@ -114,6 +114,16 @@ export class ViewTable {
     return { text: `SELECT count(*) AS count FROM ${this.name}${filter.text}`, values: filter.values };
   }
 
+  total(field: string, where: readonly CheckedCondition[]): Sql {
+    const filter = allOf(where.map(toSql));
+    const column = columnOf(field);
+    const sum = `coalesce(sum(${column}) FILTER (WHERE ${column} > ?), 0)`;
+    return {
+      text: `SELECT count(*) AS count, ${sum} AS sum FROM ${this.name}${filter.text}`,
+      values: [NO_NUMBER, ...filter.values],
+    };
+  }
+
   /** With `id` at the end, a query in the order of the index needs no sort for its tie-breaker. */
   private index(fields: readonly string[]): string {
     const columns = [...new Set([...fields, 'id'])].map(columnOf);
