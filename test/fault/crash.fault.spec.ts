@@ -176,8 +176,8 @@ describe(`the journey, its process killed again and again (seed ${dice.seed})`, 
       const preview = bodyOf(await lab.api.post('/v1/remediations/preview', request()), 200) as PreviewBody;
       await lab.stop();
 
-      const { plan, selectionHash } = await killedThrough(softDelete, [atStart(300, 1500)]);
-      expect({ plan, selectionHash }).toEqual(preview);
+      const { plan, selectionHash, undoable } = await killedThrough(softDelete, [atStart(300, 1500)]);
+      expect({ plan, selectionHash, undoable }).toEqual(preview);
       expect(plan).toMatchObject({
         emails: input.emails.size,
         recipientCopies: expected.recipientCopies.submitted,
