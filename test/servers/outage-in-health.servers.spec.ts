@@ -13,7 +13,8 @@ interface Check {
   readonly detail: string;
 }
 
-const FLOWS = ['subscription:executor', 'subscription:projector', 'subscription:sandbox', 'workQueue'];
+const FOLLOWERS = ['executor', 'lateArrivals', 'projector', 'sandbox', 'webhooks'];
+const FLOWS = [...FOLLOWERS.map((name) => `subscription:${name}`), 'workQueue'];
 
 const checkOf = (answer: Answer, name: string): Check | undefined =>
   (answer.body as { readonly checks: readonly Check[] }).checks.find((check) => check.name === name);
@@ -105,7 +106,7 @@ suite(`health and metrics while the event store is away, on ${serverName}`, () =
   it('have it in the log, once when they were lost and once when they are back', () => {
     const about = (msg: string) =>
       lines.filter((line) => line.msg === msg).map(({ connection }) => connection);
-    const names = ['executor', 'projector', 'sandbox', 'workQueue'];
+    const names = [...FOLLOWERS, 'workQueue'];
     expect(about('a connection was lost, and is made again').sort()).toEqual(names);
     expect(about('a connection is there again').sort()).toEqual(names);
   });
