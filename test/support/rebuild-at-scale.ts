@@ -1,9 +1,8 @@
 import { expect } from '@jest/globals';
 import { sampleLines } from '#libs/mail-catalog';
+import { VIEWS } from '../../apps/server/src/runtime.js';
 import { ViewReader, rebuild } from './rebuild.js';
 import { bodyOf, request, type Api, type EntryBody, type SubmittedBody } from './server.js';
-
-const VIEWS = ['emails', 'copies', 'actionLog', 'history'];
 
 /** Messages that come to 199,020 emails, just below what one remediation may select. */
 export const MESSAGES_OF_200_000_EMAILS = 44_000;
@@ -26,7 +25,7 @@ export async function rebuildsEverything(
   say(`${entry.counts.submitted} copies remediated`);
 
   const reader = new ViewReader(api, submitted.approvalId).start();
-  for (const name of VIEWS) {
+  for (const name of Object.keys(VIEWS)) {
     const { active, lastComparison } = await rebuild(api, name);
     expect(active).toBe(2);
     expect(lastComparison?.differing).toBe(0);
@@ -36,7 +35,7 @@ export async function rebuildsEverything(
   const { reads, failures } = await reader.stop();
   expect(failures).toEqual([]);
   // It was not shut out meanwhile.
-  expect(reads).toBeGreaterThan(VIEWS.length);
+  expect(reads).toBeGreaterThan(Object.keys(VIEWS).length);
   say(`${reads} reads meanwhile`);
 }
 
