@@ -3,12 +3,17 @@ import { afterAll, beforeAll, describe, it } from '@jest/globals';
 import { Deployment } from '../support/deployment.js';
 import { realEventStoreUrl, serverName } from '../support/eventstoredb/server-under-test.js';
 import { mongoName, realMongoUrl } from '../support/mongodb.js';
-import { MESSAGES_OF_200_000_EMAILS, rebuildsEverything } from '../support/rebuild-at-scale.js';
+import { rebuildsEverything } from '../support/rebuild-at-scale.js';
 
 const MINUTES = 60_000;
-/** FerretDB reads a whole collection for every page that is not found by its ids. */
-const MESSAGES =
-  realEventStoreUrl !== undefined && realMongoUrl !== undefined ? MESSAGES_OF_200_000_EMAILS : 200;
+/**
+ * FerretDB reads a whole collection for every page that is not found by its ids. On real servers some 9,000 emails; for
+ * 200,000 set CLAWBACK_REBUILD_MESSAGES to 44000. The embedded stores have a suite of that size.
+ */
+const MESSAGES = Number(
+  process.env.CLAWBACK_REBUILD_MESSAGES ??
+    (realEventStoreUrl !== undefined && realMongoUrl !== undefined ? 2000 : 200),
+);
 
 describe(`all views of a remediation, on ${serverName} and ${mongoName}`, () => {
   let deployment: Deployment;
