@@ -137,6 +137,17 @@ export function describeMailboxGatewayContract(
         expect(await move(moving(aCopy(), Folders.recoverableDeletions))).toEqual({ kind: 'notFound' });
       });
 
+      it('does not find a copy that was hard deleted, wherever it should go', async () => {
+        const copy = await placed();
+        const purge = moving(copy, Folders.recoverablePurges);
+        expect(await move(purge)).toMatchObject({ kind: 'moved', to: Folders.recoverablePurges });
+
+        for (const to of [Folders.inbox, Folders.recoverableDeletions, Folders.recoverablePurges]) {
+          expect(await move(moving(copy, to))).toEqual({ kind: 'notFound' });
+        }
+        expect(await move(purge)).toMatchObject({ kind: 'moved' });
+      });
+
       it('does not find a mailbox that does not exist', async () => {
         await placed();
 

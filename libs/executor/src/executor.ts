@@ -250,7 +250,8 @@ export class Executor {
   private async launch(remediation: ActiveRemediation): Promise<void> {
     remediation.launched = true;
     const { planId } = remediation.submission;
-    const { state } = await this.decide(remediation, { type: 'Queue', now: this.deps.clock.now() });
+    const now = this.deps.clock.now();
+    const { state } = await this.decide(remediation, { type: 'Queue', now }, now);
     if (state.status !== 'none' && state.deadline !== undefined) {
       remediation.deadline = Date.parse(state.deadline);
     }
@@ -441,6 +442,7 @@ export class Executor {
   private decide(
     remediation: ActiveRemediation,
     command: RemediationCommand,
+    now = this.deps.clock.now(),
   ): Promise<Decided<Remediation, RemediationEvent>> {
     const { approvalId } = remediation.submission;
     return decideAndAppend(
@@ -450,12 +452,17 @@ export class Executor {
       remediationStream(approvalId),
       command,
       // A part and the rest are each approved, queued and started.
-      this.command(remediation.approval, approvalId, idFrom(command.type, remediation.approval.id)),
+      this.command(remediation.approval, approvalId, idFrom(command.type, remediation.approval.id), now),
     );
   }
 
-  private command(cause: RecordedEvent, approvalId: string, commandId: string): CommandContext {
-    return { ...requestPart(cause, approvalId), commandId, now: this.deps.clock.now() };
+  private command(
+    cause: RecordedEvent,
+    approvalId: string,
+    commandId: string,
+    now = this.deps.clock.now(),
+  ): CommandContext {
+    return { ...requestPart(cause, approvalId), commandId, now };
   }
 
   private isStopping(): boolean {
