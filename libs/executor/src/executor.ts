@@ -6,6 +6,7 @@ import {
   type WorkQueue,
   appendEvents,
   decideAndAppend,
+  followLog,
   type CommandContext,
   type Decided,
 } from '#libs/event-store';
@@ -142,25 +143,23 @@ export class Executor {
     };
   }
 
-  private async follow(): Promise<void> {
-    const { signal } = this.stopping;
-    for (let wait = 100; !signal.aborted; wait = Math.min(wait * 2, 5000)) {
-      try {
-        for await (const delivery of this.deps.store.subscribe({ after: this.seen, signal })) {
-          for (const event of delivery.events) {
-            await this.reactTo(event);
-            this.seen = event.position;
-          }
-          this.coordination.follows();
-          await this.saveCheckpoint();
-          wait = 100;
+  private follow(): Promise<void> {
+    return followLog(
+      this.deps.store,
+      { after: () => this.seen, signal: this.stopping.signal },
+      async ({ events }) => {
+        for (const event of events) {
+          await this.reactTo(event);
+          this.seen = event.position;
         }
-      } catch (error) {
+        this.coordination.follows();
+        await this.saveCheckpoint();
+      },
+      (error) => {
         const facts = this.coordination.meets(error);
         this.deps.onError(error, 'following the event log', facts);
-      }
-      await pause(wait, signal);
-    }
+      },
+    );
   }
 
   private async reactTo(event: RecordedEvent): Promise<void> {

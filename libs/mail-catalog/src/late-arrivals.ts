@@ -1,5 +1,5 @@
-import type { EventStore, RecordedEvent } from '#libs/event-store';
-import { idFrom, pause, START, type Clock, type Position } from '#libs/kernel';
+import { followLog, type EventStore, type RecordedEvent } from '#libs/event-store';
+import { idFrom, START, type Clock, type Position } from '#libs/kernel';
 import {
   emailKeyOf,
   remediationCodecs,
@@ -72,24 +72,22 @@ export class LateArrivals {
     await this.following;
   }
 
-  private async follow(): Promise<void> {
-    const { signal } = this.stopping;
-    for (let wait = 100; !signal.aborted; wait = Math.min(wait * 2, 5000)) {
-      try {
-        for await (const { events, caughtUp } of this.deps.events.subscribe({ after: this.seen, signal })) {
-          for (const event of events) {
-            await this.react(event);
-            this.seen = event.position;
-          }
-          if (caughtUp) this.forgetOld();
-          await this.saveCheckpoint();
-          wait = 100;
+  private follow(): Promise<void> {
+    return followLog(
+      this.deps.events,
+      { after: () => this.seen, signal: this.stopping.signal },
+      async ({ events, caughtUp }) => {
+        for (const event of events) {
+          await this.react(event);
+          this.seen = event.position;
         }
-      } catch (error) {
+        if (caughtUp) this.forgetOld();
+        await this.saveCheckpoint();
+      },
+      (error) => {
         this.deps.onError(error, 'looking for late arrivals');
-      }
-      await pause(wait, signal);
-    }
+      },
+    );
   }
 
   private async react(recorded: RecordedEvent): Promise<void> {

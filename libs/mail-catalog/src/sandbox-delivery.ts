@@ -1,5 +1,4 @@
-import type { EventStore, RecordedEvent } from '#libs/event-store';
-import { pause } from '#libs/kernel';
+import { followLog, type EventStore, type RecordedEvent } from '#libs/event-store';
 import type { SandboxCopy, SandboxTenant } from '#libs/mailbox/sandbox';
 import { catalogCodecs } from './events.js';
 import { copiesOf } from './placement.js';
@@ -27,20 +26,18 @@ export class SandboxDelivery {
     await this.following;
   }
 
-  private async follow(): Promise<void> {
-    const { signal } = this.stopping;
-    for (let wait = 100; !signal.aborted; wait = Math.min(wait * 2, 5000)) {
-      try {
-        for await (const { events } of this.events.subscribe({ after: this.sandbox.deliveredTo(), signal })) {
-          const last = events.at(-1);
-          if (last !== undefined) await this.sandbox.deliver(events.flatMap(sandboxCopies), last.position);
-          wait = 100;
-        }
-      } catch (error) {
+  private follow(): Promise<void> {
+    return followLog(
+      this.events,
+      { after: () => this.sandbox.deliveredTo(), signal: this.stopping.signal },
+      async ({ events }) => {
+        const last = events.at(-1);
+        if (last !== undefined) await this.sandbox.deliver(events.flatMap(sandboxCopies), last.position);
+      },
+      (error) => {
         this.onError(error, 'filling the sandbox tenant');
-        await pause(wait, signal);
-      }
-    }
+      },
+    );
   }
 }
 
