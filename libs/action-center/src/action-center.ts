@@ -8,6 +8,7 @@ import {
   type Page,
   type Scalar,
   type Stored,
+  pagesOf,
 } from '#libs/read-store';
 import {
   ACTIVE_STATUSES,
@@ -148,18 +149,13 @@ export class ActionCenter {
   }
 
   /** Everything that the filter finds, newest first, a page at a time. */
-  async *historyPages(tenant: string, filter: HistoryFilter): AsyncGenerator<readonly Stored<HistoryDoc>[]> {
-    let after: readonly Scalar[] | undefined;
-    do {
-      const page: Page<HistoryDoc> = await this.history(tenant, filter, {
-        limit: HISTORY_PAGE,
-        sort: 'submittedAt',
-        descending: true,
-        ...(after === undefined ? {} : { after }),
-      });
-      yield page.items;
-      after = page.next;
-    } while (after !== undefined);
+  historyPages(tenant: string, filter: HistoryFilter): AsyncGenerator<readonly Stored<HistoryDoc>[]> {
+    return pagesOf(this.store, historyView, {
+      where: historyConditions(tenant, filter),
+      orderBy: ['submittedAt'],
+      descending: true,
+      limit: HISTORY_PAGE,
+    });
   }
 
   /** The whole log, a batch at a time. */
@@ -178,19 +174,11 @@ export class ActionCenter {
   ): AsyncGenerator<Stored<ActionLogDoc> & { readonly first: number }> {
     const where = logConditions(entry, filter);
     if (after !== undefined) where.push({ field: 'id', op: 'gte', value: String(after[0]) });
-    let next: readonly Scalar[] | undefined;
-    do {
-      const page = await this.store.find(actionLogView, {
-        where,
-        orderBy: [],
-        limit: 2,
-        ...(next === undefined ? {} : { after: next }),
-      });
-      for (const stored of page.items) {
+    for await (const items of pagesOf(this.store, actionLogView, { where, limit: 2 })) {
+      for (const stored of items) {
         yield { ...stored, first: after?.[0] === stored.id ? Number(after[1]) + 1 : 0 };
       }
-      next = page.next;
-    } while (next !== undefined);
+    }
   }
 
   /** An email's copies: the recipient's, and the sender's of its message when that is one of ours. */

@@ -1,5 +1,5 @@
 import { type EventStore } from '#libs/event-store';
-import { type ReadStore, untilFresh, type Page, type Scalar, type Stored } from '#libs/read-store';
+import { type ReadStore, untilFresh, type Page, type Scalar, type Stored, pagesOf } from '#libs/read-store';
 import { SelectionSource, type EmailFilter, type SelectedEmail } from '#libs/remediation';
 import type { EmailDoc } from './emails.view.js';
 import { conditionsByKey, conditionsOf, emailDocId, emailsView } from './emails.view.js';
@@ -41,25 +41,20 @@ export class MailCatalog extends SelectionSource {
     });
   }
 
-  async *stream(tenant: string, filter: EmailFilter): AsyncGenerator<SelectedEmail> {
-    for await (const items of this.pages(tenant, filter))
+  async *stream(tenant: string, filter: EmailFilter, count?: number): AsyncGenerator<SelectedEmail> {
+    for await (const items of this.pages(tenant, filter, count))
       for (const { doc } of items) yield selectedEmailOf(doc);
   }
 
   /** All matches in the order of their keys, a page at a time. */
-  async *pages(tenant: string, filter: EmailFilter): AsyncGenerator<readonly Stored<EmailDoc>[]> {
-    const few = (await this.count(tenant, filter)) <= FEW;
+  async *pages(
+    tenant: string,
+    filter: EmailFilter,
+    count?: number,
+  ): AsyncGenerator<readonly Stored<EmailDoc>[]> {
+    const few = (count ?? (await this.count(tenant, filter))) <= FEW;
     const where = few ? conditionsOf(tenant, filter) : conditionsByKey(tenant, filter);
-    let after: readonly Scalar[] | undefined;
-    do {
-      const page: Page<EmailDoc> = await this.store.find(emailsView, {
-        where,
-        limit: few ? FEW : STREAM_PAGE,
-        ...(after === undefined ? {} : { after }),
-      });
-      yield page.items;
-      after = page.next;
-    } while (after !== undefined);
+    yield* pagesOf(this.store, emailsView, { where, limit: few ? FEW : STREAM_PAGE });
   }
 
   async getMany(tenant: string, keys: readonly string[]): Promise<SelectedEmail[]> {

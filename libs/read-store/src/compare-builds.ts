@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import { canonicalJson, inGroups, pause, START, type Position } from '#libs/kernel';
-import type { ReadStore, Scalar, Stored, ViewSpec } from './read-store.js';
+import { pagesOf } from './pages.js';
+import type { ReadStore, Stored, ViewSpec } from './read-store.js';
 
 /** What is in one build of a view. */
 export interface BuildContent {
@@ -86,17 +86,7 @@ class Side {
 
   /** All documents by id. */
   async *all(): AsyncGenerator<Stored<unknown>> {
-    let after: readonly Scalar[] | undefined;
-    do {
-      const page = await this.store.find(this.spec, {
-        where: [],
-        limit: PAGE,
-        ...(after === undefined ? {} : { after }),
-      });
-      yield* page.items;
-      after = page.next;
-      await nextTurn();
-    } while (after !== undefined);
+    for await (const items of pagesOf(this.store, this.spec, { where: [], limit: PAGE })) yield* items;
   }
 
   /** Order does not matter for a sum, and no document is in it twice. */

@@ -1,5 +1,5 @@
 import { isClawbackError, pause, START } from '#libs/kernel';
-import type { ReadStore, ViewSpec } from '#libs/read-store';
+import { type ReadStore, type ViewSpec, pagesOf } from '#libs/read-store';
 import { webhookCodecs } from './codecs.js';
 import { Courier, type CourierPorts } from './courier.js';
 import { webhooksView } from './webhooks.view.js';
@@ -100,16 +100,10 @@ export class WebhookDispatcher {
   }
 
   private async *active(): AsyncGenerator<string> {
-    let after: readonly (string | number)[] | undefined;
-    do {
-      const page = await this.options.views.find(webhooksView, {
-        where: [{ field: 'status', op: 'eq', value: 'active' }],
-        limit: PAGE,
-        ...(after === undefined ? {} : { after }),
-      });
-      for (const { id } of page.items) yield id;
-      after = page.next;
-    } while (after !== undefined);
+    const where = [{ field: 'status', op: 'eq' as const, value: 'active' }];
+    for await (const items of pagesOf(this.options.views, webhooksView, { where, limit: PAGE })) {
+      for (const { id } of items) yield id;
+    }
   }
 }
 

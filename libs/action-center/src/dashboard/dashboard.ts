@@ -1,6 +1,5 @@
-import { setImmediate } from 'node:timers/promises';
 import { formatPosition } from '#libs/kernel';
-import type { Condition, Page, ReadStore, Scalar, Stored, ViewSpec } from '#libs/read-store';
+import { type Condition, type ReadStore, type Stored, type ViewSpec, pagesOf } from '#libs/read-store';
 import {
   COPY_KINDS,
   OUTCOMES,
@@ -111,7 +110,7 @@ export class Dashboard {
     return { history: formatPosition(history), dashboard: formatPosition(dashboard) };
   }
 
-  private async *pages<Doc>(
+  private pages<Doc>(
     view: ViewSpec<Doc>,
     tenant: string,
     time: string,
@@ -123,19 +122,7 @@ export class Dashboard {
       { field: time, op: 'gte', value: startTime },
       { field: time, op: 'lt', value: endTime },
     ];
-    let after: readonly Scalar[] | undefined;
-    do {
-      const page: Page<Doc> = await this.store.find(view, {
-        where,
-        orderBy: [time],
-        limit,
-        ...(after === undefined ? {} : { after }),
-      });
-      yield page.items;
-      after = page.next;
-      // An embedded store answers without a pause: others get their turn.
-      await setImmediate();
-    } while (after !== undefined);
+    return pagesOf(this.store, view, { where, orderBy: [time], limit });
   }
 }
 
