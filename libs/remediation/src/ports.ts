@@ -5,8 +5,11 @@ export abstract class SelectionSource {
   /** Resolves when everything recorded before the call can be found. @throws {ClawbackError} `unavailable` */
   abstract ready(): Promise<void>;
   abstract count(tenant: string, filter: EmailFilter): Promise<number>;
-  /** All matches in the order of their keys, so that the emails of a message follow each other. */
-  abstract stream(tenant: string, filter: EmailFilter): AsyncIterable<SelectedEmail>;
+  /**
+   * All matches in the order of their keys, so that the emails of a message follow each other.
+   * @param count how many there are, where that is known: else they are counted to find the best way.
+   */
+  abstract stream(tenant: string, filter: EmailFilter, count?: number): AsyncIterable<SelectedEmail>;
   /** Those that exist among these keys, in no order. */
   abstract getMany(tenant: string, keys: readonly string[]): Promise<SelectedEmail[]>;
 }

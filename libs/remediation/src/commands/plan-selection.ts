@@ -3,6 +3,7 @@ import { ClawbackError, canonicalJson, invalidInput, type FieldProblem } from '#
 import {
   PlanCounter,
   batcher,
+  copyKeyOf,
   emailKeyOf,
   planner,
   type Batch,
@@ -121,6 +122,28 @@ async function checkRecipients(
   );
 }
 
+/**
+ * Plans copies that the events of another remediation name. Its emails are the recipients' copies.
+ * @param about what the selection hash covers beside the keys of the copies.
+ */
+export async function planNamed(
+  copies: AsyncIterable<PlannedCopy> | Iterable<PlannedCopy>,
+  about: Readonly<Record<string, unknown>>,
+  onBatch: (batch: Batch) => Promise<void>,
+): Promise<{ plan: PlanTotals; tally: Tally; batches: number; selectionHash: string }> {
+  const hash = selectionHasher(about);
+  async function* hashed(): AsyncGenerator<PlannedCopy> {
+    for await (const copy of copies) {
+      hash.add(copyKeyOf({ ...copy.message, kind: copy.kind, mailbox: copy.mailbox }));
+      yield copy;
+    }
+  }
+  const { counter, tally, batches } = await planCopies(hashed(), onBatch);
+  const totals = counter.totals(0);
+  const plan = { ...totals, emails: totals.recipientCopies };
+  return { plan, tally, batches, selectionHash: hash.end() };
+}
+
 /** Hashes what is selected, key by key. */
 export function selectionHasher(rules: Readonly<Record<string, unknown>>): {
   add(key: string): void;
@@ -225,7 +248,7 @@ async function foundByQuery(
   const limit = excluding.length > 0 ? limits.byQueryWithExclusions : limits.byQuery;
   if (count > limit) throw overLimit('selection.query', 'selectionOverLimit', count, limit);
   const left = new Set(excluding.map(emailKeyOf));
-  const selected = () => less(source.stream(tenant, selection.query), left, limit);
+  const selected = () => less(source.stream(tenant, selection.query, count), left, limit);
   // So few cannot be too many for one recipient: they need not be read twice.
   if (count > limits.ofOneRecipient) await checkRecipients(selected(), limits);
   // What is excluded need not be among the matches.

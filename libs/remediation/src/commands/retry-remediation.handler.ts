@@ -5,7 +5,6 @@ import { batchCodecs, batchStream } from '../codecs.js';
 import {
   checkHasRun,
   copiesOfBatch,
-  copyKeyOf,
   isCopyEvent,
   outcomeOf,
   type Outcome,
@@ -13,7 +12,7 @@ import {
   type Submission,
 } from '../domain/index.js';
 import { ActiveRemediations, ApprovalPolicies, RemediationLimits } from '../ports.js';
-import { planCopies, selectionHasher } from './plan-selection.js';
+import { planNamed } from './plan-selection.js';
 import {
   approvalIdFor,
   batchWriter,
@@ -66,18 +65,12 @@ export class RetryRemediationHandler implements ICommandHandler<RetryRemediation
     const planId = newId();
     const at: CommandContext = { ...context, correlationId: approvalId, commandId: planId };
     const batches = batchWriter(this.store, first.action, { approvalId, planId }, at);
-    const hash = selectionHasher({ action: first.action, retryOf: of, outcomes: [...outcomes].sort() });
-    const copies = this.copiesWith(first, new Set(outcomes));
-    async function* hashed(): AsyncGenerator<PlannedCopy> {
-      for await (const copy of copies) {
-        hash.add(copyKeyOf({ ...copy.message, kind: copy.kind, mailbox: copy.mailbox }));
-        yield copy;
-      }
-    }
-    const planned = await planCopies(hashed(), (batch) => batches.write(batch));
+    const { plan, ...planned } = await planNamed(
+      this.copiesWith(first, new Set(outcomes)),
+      { action: first.action, retryOf: of, outcomes: [...outcomes].sort() },
+      (batch) => batches.write(batch),
+    );
     await batches.drain();
-    const totals = planned.counter.totals(0);
-    const plan = { ...totals, emails: totals.recipientCopies };
     if (plan.copies === 0) {
       throw new ClawbackError(
         'conflict',
@@ -96,22 +89,14 @@ export class RetryRemediationHandler implements ICommandHandler<RetryRemediation
       sendersCopy: plan.sendersCopies > 0,
       surface: first.surface,
       selection: { by: 'retry', of },
-      selectionHash: hash.end(),
       plan,
-      tally: planned.tally,
-      batches: planned.batches,
+      ...planned,
       retryOf: of,
       ...(first.undoOf === undefined ? {} : { undoOf: first.undoOf }),
       requestHash,
       ...decisionTerms(this.policies.of(context.tenant), first.action, plan.emails, context),
     };
-    try {
-      return await recordSubmission(this.store, retry, approve, at);
-    } catch (error) {
-      const winner = await submittedBefore(this.store, approvalId, requestHash);
-      if (winner !== undefined) return winner;
-      throw error;
-    }
+    return recordSubmission(this.store, retry, approve, at);
   }
 
   /** Reads the batches of the first remediation in order, one at a time. */

@@ -140,24 +140,31 @@ export function checkSameRequest(submission: Submission, requestHash: string): v
   );
 }
 
-/** The last append of a submission: from here on the plan counts. */
+/**
+ * The last append of a submission: from here on the plan counts. Where another request under the same key (or, for an
+ * undo, the executor) was faster, its answer is ours too.
+ * @throws {ClawbackError} `idempotencyKeyReused` when the faster one was a different request; and what the store throws.
+ */
 export async function recordSubmission(
   store: EventStore,
   submission: Submission,
   approve: boolean,
   context: CommandContext,
 ): Promise<Submitted> {
-  const decided: Decided<Remediation, RemediationEvent> = await decideAndAppend(
-    store,
-    remediationCodecs,
-    remediationDecider,
-    remediationStream(submission.approvalId),
-    { type: 'Submit', submission, approve },
-    { ...context, commandId: idFrom('submit', submission.planId) },
-  );
-  return {
-    submission,
-    approved: approve && submission.fourEyes !== true,
-    position: decided.position as Position,
-  };
+  const { approvalId, planId, requestHash, fourEyes } = submission;
+  try {
+    const decided: Decided<Remediation, RemediationEvent> = await decideAndAppend(
+      store,
+      remediationCodecs,
+      remediationDecider,
+      remediationStream(approvalId),
+      { type: 'Submit', submission, approve },
+      { ...context, commandId: idFrom('submit', planId) },
+    );
+    return { submission, approved: approve && fourEyes !== true, position: decided.position as Position };
+  } catch (error) {
+    const winner = await submittedBefore(store, approvalId, requestHash);
+    if (winner !== undefined) return winner;
+    throw error;
+  }
 }

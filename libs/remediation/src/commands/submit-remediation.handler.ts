@@ -122,39 +122,32 @@ export class SubmitRemediationHandler implements ICommandHandler<SubmitRemediati
 
     const { name, description, severity, action, sendersCopy, surface, selection } = request;
     const policy = this.policies.of(context.tenant);
-    try {
-      return await recordSubmission(
-        this.store,
-        {
-          approvalId,
-          planId,
-          name,
-          description,
-          severity,
-          action,
-          sendersCopy,
-          surface,
-          selection:
-            request.lateArrivalOf === undefined
-              ? summaryOf(selection)
-              : { by: 'lateArrivals', of: request.lateArrivalOf },
-          selectionHash: planned.selectionHash,
-          plan: planned.totals,
-          tally: planned.tally,
-          batches: planned.batches,
-          requestHash,
-          ...decisionTerms(policy, action, planned.totals.emails, context, request.lateArrivalOf),
-          ...runTerms(request, context.now),
-        },
-        approve,
-        command,
-      );
-    } catch (error) {
-      // Two requests under one key at the same time: the other one was first, and its answer is ours too.
-      const winner = await submittedBefore(this.store, approvalId, requestHash);
-      if (winner !== undefined) return winner;
-      throw error;
-    }
+    return recordSubmission(
+      this.store,
+      {
+        approvalId,
+        planId,
+        name,
+        description,
+        severity,
+        action,
+        sendersCopy,
+        surface,
+        selection:
+          request.lateArrivalOf === undefined
+            ? summaryOf(selection)
+            : { by: 'lateArrivals', of: request.lateArrivalOf },
+        selectionHash: planned.selectionHash,
+        plan: planned.totals,
+        tally: planned.tally,
+        batches: planned.batches,
+        requestHash,
+        ...decisionTerms(policy, action, planned.totals.emails, context, request.lateArrivalOf),
+        ...runTerms(request, context.now),
+      },
+      approve,
+      command,
+    );
   }
 }
 
@@ -168,14 +161,21 @@ export const decisionTerms = (
 ): Pick<Submission, 'submittedBy' | 'fourEyes' | 'expiresAt' | 'lateArrivalOf'> => ({
   submittedBy: actor,
   expiresAt: new Date(now.getTime() + policy.expireAfterMs).toISOString(),
-  ...(lateArrivalOf === undefined ? {} : { lateArrivalOf }),
+  // Mail that arrives late goes with the approval of the remediation that went before.
   ...(lateArrivalOf !== undefined
-    ? {}
-    : (policy.fourEyesFrom !== undefined && emails >= policy.fourEyesFrom) ||
-        (policy.fourEyesForHardDelete && action === 'hardDelete')
+    ? { lateArrivalOf }
+    : needsFourEyes(policy, action, emails)
       ? { fourEyes: true }
       : {}),
 });
+
+const needsFourEyes = (
+  { fourEyesFrom, fourEyesForHardDelete }: ApprovalPolicy,
+  action: RemediationAction,
+  emails: number,
+): boolean =>
+  (fourEyesFrom !== undefined && emails >= fourEyesFrom) ||
+  (fourEyesForHardDelete && action === 'hardDelete');
 
 const runTerms = (
   { startAt, finishWithinMs, lateArrivalsMs }: RemediationRequest,

@@ -17,7 +17,7 @@ import {
 } from '../domain/index.js';
 import { ActiveRemediations, CopyStates, RemediationLimits } from '../ports.js';
 import { remediationDecider } from './deciders.js';
-import { checkList, planCopies, selectionHasher } from './plan-selection.js';
+import { checkList, planNamed } from './plan-selection.js';
 import {
   approvalIdFor,
   batchWriter,
@@ -116,21 +116,14 @@ export class UndoRemediationHandler implements ICommandHandler<UndoRemediation> 
     const planId = newId();
     const command = { ...context, correlationId: undoId, commandId: planId };
     const batches = batchWriter(this.store, 'undo', { approvalId: undoId, planId }, command);
-    const hash = selectionHasher({ action: 'undo', of: approvalId });
     const found = this.movedCopies(submission, wanted, context.tenant);
     // Copies that are named are few: nothing is written before it is known that all can be brought back.
     const moved = 'all' in scope ? found : await collect(found);
     wanted.refuseTheRest(undoneBy);
-    async function* hashed(): AsyncGenerator<PlannedCopy> {
-      for await (const copy of moved) {
-        hash.add(copyKeyOf({ ...copy.message, kind: copy.kind, mailbox: copy.mailbox }));
-        yield copy;
-      }
-    }
-    const planned = await planCopies(hashed(), (batch) => batches.write(batch));
+    const { plan, ...planned } = await planNamed(moved, { action: 'undo', of: approvalId }, (batch) =>
+      batches.write(batch),
+    );
     await batches.drain();
-    const totals = planned.counter.totals(0);
-    const plan = { ...totals, emails: totals.recipientCopies };
     await checkActivity(this.activity, this.limits, context.tenant, plan.emails);
 
     const undo: Submission = {
@@ -143,10 +136,8 @@ export class UndoRemediationHandler implements ICommandHandler<UndoRemediation> 
       sendersCopy: plan.sendersCopies > 0,
       surface: submission.surface,
       selection: { by: 'undo', of: approvalId },
-      selectionHash: hash.end(),
       plan,
-      tally: planned.tally,
-      batches: planned.batches,
+      ...planned,
       undoOf: approvalId,
       requestHash,
       submittedBy: context.actor,
@@ -177,17 +168,10 @@ export class UndoRemediationHandler implements ICommandHandler<UndoRemediation> 
     throw new Error(`${approvalId} does not hold the undo ${undoId}`);
   }
 
-  private async submit(undo: Submission, context: RequestContext): Promise<Submitted> {
-    const { approvalId, planId, requestHash } = undo;
+  private submit(undo: Submission, context: RequestContext): Promise<Submitted> {
+    const { approvalId, planId } = undo;
     const command = { ...context, correlationId: approvalId, commandId: planId };
-    try {
-      return await recordSubmission(this.store, undo, true, command);
-    } catch (error) {
-      // The executor has seen the claim and was faster.
-      const winner = await submittedBefore(this.store, approvalId, requestHash);
-      if (winner !== undefined) return winner;
-      throw error;
-    }
+    return recordSubmission(this.store, undo, true, command);
   }
 
   private async underWay(undos: readonly string[]): Promise<string[]> {
