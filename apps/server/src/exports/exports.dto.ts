@@ -8,18 +8,10 @@ import {
   type HistoryFilter,
   type Manifest,
 } from '#libs/action-center';
-import {
-  REMEDIATION_ACTIONS,
-  STATUSES,
-  SURFACES,
-  type RemediationAction,
-  type Status,
-  type Surface,
-} from '#libs/remediation';
-import { ApiProperty } from '@nestjs/swagger';
+import { ApiProperty, OmitType } from '@nestjs/swagger';
 import { EmailFilterDto } from '../emails/emails.dto.js';
-import { OptionalInstant, OptionalOneOf, OptionalText } from '../http/fields.js';
-import { LogFilterDto } from '../remediations/remediations.dto.js';
+import { OptionalOneOf } from '../http/fields.js';
+import { HistoryQueryDto, LogFilterDto } from '../remediations/remediations.dto.js';
 
 const Format = (): PropertyDecorator =>
   OptionalOneOf(EXPORT_FORMATS, 'Default: ndjson when `Accept` asks for it, else csv.');
@@ -39,31 +31,11 @@ export class EmailsExportDto extends EmailFilterDto {
   declare format?: ExportFormat;
 }
 
-export class HistoryExportDto implements HistoryFilter {
-  @OptionalOneOf(STATUSES, 'Only entries of this status.')
-  declare status?: Status;
-
-  @OptionalOneOf(REMEDIATION_ACTIONS, 'Only entries of this action.')
-  declare action?: RemediationAction;
-
-  @OptionalOneOf(SURFACES, 'Only entries from this surface.')
-  declare surface?: Surface;
-
-  @OptionalText({ max: 200, description: 'A part of the name; case does not matter.' })
-  declare name?: string;
-
-  @OptionalText({ max: 64, description: 'Exactly this one.' })
-  declare approvalId?: string;
-
-  @OptionalText({ max: 320, description: 'Approved or rejected by.' })
-  declare approver?: string;
-
-  @OptionalInstant('Submitted at or after this instant.')
-  declare startTime?: string;
-
-  @OptionalInstant('Submitted before this instant.')
-  declare endTime?: string;
-
+/** The filters of the history, which is exported whole and in its own order. */
+export class HistoryExportDto
+  extends OmitType(HistoryQueryDto, ['sort', 'order', 'limit', 'cursor'])
+  implements HistoryFilter
+{
   @Format()
   declare format?: ExportFormat;
 }

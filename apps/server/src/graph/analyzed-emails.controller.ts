@@ -1,8 +1,8 @@
 import { ActionCenter, countsOf, type HistoryDoc } from '#libs/action-center';
-import { ClawbackError, Clock } from '#libs/kernel';
+import { Clock, ClawbackError } from '#libs/kernel';
 import { MailCatalog, type EmailDoc } from '#libs/mail-catalog';
 import { Caller, Roles, TakesAppRoles, type Principal } from '#libs/platform';
-import { SubmitRemediation, emailKeyOf } from '#libs/remediation';
+import { emailKeyOf } from '#libs/remediation';
 import { Body, Controller, Get, Headers, HttpCode, Param, Post, Query, Req, Res } from '@nestjs/common';
 import { CommandBus } from '@nestjs/cqrs';
 import {
@@ -16,14 +16,7 @@ import {
 } from '@nestjs/swagger';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { decodeCursor, encodeCursor } from '../http/cursor.js';
-import { contextOf } from '../http/request-context.js';
-import {
-  IDEMPOTENCY_KEY,
-  RemediationRoutes,
-  checkActionRole,
-  idempotencyKey,
-  mayApprove,
-} from '../remediations/remediation-routes.js';
+import { IDEMPOTENCY_KEY, SubmissionRoutes } from '../remediations/remediation-routes.js';
 import { Runtime } from '../runtime.js';
 import { analyzedEmailOf, timelineEventsOf } from './analyzed-email.js';
 import { parseEmailId } from './email-id.js';
@@ -52,15 +45,15 @@ const PREFER = {
 @ApiBearerAuth()
 @TakesAppRoles()
 @Controller(COLLABORATION)
-export class AnalyzedEmailsController extends RemediationRoutes {
+export class AnalyzedEmailsController extends SubmissionRoutes {
   constructor(
-    private readonly commands: CommandBus,
     private readonly catalog: MailCatalog,
-    private readonly clock: Clock,
+    commands: CommandBus,
+    clock: Clock,
     actionCenter: ActionCenter,
     runtime: Runtime,
   ) {
-    super(actionCenter, runtime);
+    super(commands, clock, actionCenter, runtime);
   }
 
   @Get('analyzedEmails')
@@ -133,12 +126,7 @@ export class AnalyzedEmailsController extends RemediationRoutes {
     @Res() reply: FastifyReply,
     @Caller() caller: Principal,
   ): Promise<void> {
-    const wanted = remediationRequestOf(body);
-    checkActionRole(caller, wanted.action);
-    const context = contextOf(request, caller, this.clock);
-    const submitted = await this.commands.execute(
-      new SubmitRemediation(wanted, context, mayApprove(caller), idempotencyKey(key)),
-    );
+    const submitted = await this.submitted(remediationRequestOf(body), caller, request, key);
     const { approvalId } = await this.accepted(submitted, reply);
     const base = baseOf(request, this.runtime.publicUrl);
     await reply.code(202).header('location', `${base}${COLLABORATION}/remediations/${approvalId}`).send();

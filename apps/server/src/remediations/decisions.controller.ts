@@ -1,5 +1,4 @@
-import { ActionCenter } from '#libs/action-center';
-import { ClawbackError, Clock, invalidInput } from '#libs/kernel';
+import { ClawbackError, invalidInput } from '#libs/kernel';
 import { Caller, Roles, type Principal } from '#libs/platform';
 import {
   ApproveRemediation,
@@ -11,7 +10,6 @@ import {
   type UndoScope,
 } from '#libs/remediation';
 import { Body, Controller, Headers, HttpCode, Param, Post, Req, Res } from '@nestjs/common';
-import { CommandBus } from '@nestjs/cqrs';
 import {
   ApiAcceptedResponse,
   ApiBearerAuth,
@@ -22,10 +20,9 @@ import {
 } from '@nestjs/swagger';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { contextOf } from '../http/request-context.js';
-import { Runtime } from '../runtime.js';
 import {
   IDEMPOTENCY_KEY,
-  RemediationRoutes,
+  SubmissionRoutes,
   checkActionRole,
   emailRefOf,
   entryBody,
@@ -46,16 +43,7 @@ import {
 @ApiTags('remediations')
 @ApiBearerAuth()
 @Controller('v1/remediations')
-export class DecisionsController extends RemediationRoutes {
-  constructor(
-    private readonly commands: CommandBus,
-    private readonly clock: Clock,
-    actionCenter: ActionCenter,
-    runtime: Runtime,
-  ) {
-    super(actionCenter, runtime);
-  }
-
+export class DecisionsController extends SubmissionRoutes {
   @Post(':approvalId/approve')
   @HttpCode(202)
   @Roles('approver')

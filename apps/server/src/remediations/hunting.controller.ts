@@ -5,7 +5,6 @@ import { Caller, Roles, type Principal } from '#libs/platform';
 import {
   PreviewRemediation,
   RemediationLimits,
-  SubmitRemediation,
   emailKeyOf,
   isUndoable,
   type RemediationRequest,
@@ -23,18 +22,10 @@ import {
   ApiTags,
 } from '@nestjs/swagger';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { contextOf } from '../http/request-context.js';
 import { CSV_TYPES, StreamedBody } from '../http/streamed-body.js';
 import { Runtime } from '../runtime.js';
 import { readHunting } from './hunting-body.js';
-import {
-  IDEMPOTENCY_KEY,
-  RemediationRoutes,
-  checkActionRole,
-  emailRefOf,
-  idempotencyKey,
-  mayApprove,
-} from './remediation-routes.js';
+import { IDEMPOTENCY_KEY, SubmissionRoutes, checkActionRole, emailRefOf } from './remediation-routes.js';
 import {
   HuntingPreviewBody,
   HuntingQueryDto,
@@ -63,16 +54,16 @@ interface Hunted {
 @ApiTags('remediations')
 @ApiBearerAuth()
 @Controller('v1/remediations/from-hunting')
-export class HuntingController extends RemediationRoutes {
+export class HuntingController extends SubmissionRoutes {
   constructor(
-    private readonly commands: CommandBus,
     private readonly catalog: MailCatalog,
     private readonly limits: RemediationLimits,
-    private readonly clock: Clock,
+    commands: CommandBus,
+    clock: Clock,
     actionCenter: ActionCenter,
     runtime: Runtime,
   ) {
-    super(actionCenter, runtime);
+    super(commands, clock, actionCenter, runtime);
   }
 
   @Post('preview')
@@ -123,12 +114,10 @@ export class HuntingController extends RemediationRoutes {
     @Res({ passthrough: true }) reply: FastifyReply,
     @Caller() caller: Principal,
   ): Promise<HuntingSubmittedBody> {
+    // Before the rows are read.
     checkActionRole(caller, query.action);
     const wanted = await this.hunted(caller.tenant, query, request.body);
-    const context = contextOf(request, caller, this.clock);
-    const submitted = await this.commands.execute(
-      new SubmitRemediation(wanted.request, context, mayApprove(caller), idempotencyKey(key)),
-    );
+    const submitted = await this.submitted(wanted.request, caller, request, key);
     const { ...answer } = await this.accepted(submitted, reply);
     return { ...answer, hunting: wanted.hunting };
   }

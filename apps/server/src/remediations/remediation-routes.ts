@@ -1,10 +1,20 @@
-import { countsOf, type ActionCenter, type HistoryDoc } from '#libs/action-center';
-import { ClawbackError, invalidInput } from '#libs/kernel';
+import { ActionCenter, countsOf, type HistoryDoc } from '#libs/action-center';
+import { ClawbackError, Clock, invalidInput } from '#libs/kernel';
 import type { Principal } from '#libs/platform';
-import { isUndoable, type EmailRef, type RemediationAction, type Submitted } from '#libs/remediation';
-import type { FastifyReply } from 'fastify';
-import { correlate } from '../http/request-context.js';
-import type { Runtime } from '../runtime.js';
+import {
+  SubmitRemediation,
+  isUndoable,
+  remediationNotFound,
+  type EmailRef,
+  type RemediationAction,
+  type RemediationRequest,
+  type Submitted,
+} from '#libs/remediation';
+import { Injectable } from '@nestjs/common';
+import { CommandBus } from '@nestjs/cqrs';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { contextOf, correlate } from '../http/request-context.js';
+import { Runtime } from '../runtime.js';
 import type { EntryBody, SubmittedBody } from './remediations.dto.js';
 
 export const IDEMPOTENCY_KEY = {
@@ -25,13 +35,37 @@ export abstract class RemediationRoutes {
   protected async find(tenant: string, approvalId: string): Promise<HistoryDoc> {
     const entry = await this.actionCenter.entry(tenant, approvalId);
     if (entry !== undefined) return entry;
-    throw new ClawbackError(
-      'notFound',
-      'remediationNotFound',
-      'there is no remediation with this approval ID',
+    throw remediationNotFound();
+  }
+}
+
+/** What the routes have in common that submit remediations. */
+@Injectable()
+export abstract class SubmissionRoutes extends RemediationRoutes {
+  constructor(
+    protected readonly commands: CommandBus,
+    protected readonly clock: Clock,
+    actionCenter: ActionCenter,
+    runtime: Runtime,
+  ) {
+    super(actionCenter, runtime);
+  }
+
+  /** Submits in the caller's name, approved at once where the caller may approve; not shown anywhere yet. */
+  protected submitted(
+    wanted: RemediationRequest,
+    caller: Principal,
+    request: FastifyRequest,
+    key: string | undefined,
+  ): Promise<Submitted> {
+    checkActionRole(caller, wanted.action);
+    const context = contextOf(request, caller, this.clock);
+    return this.commands.execute(
+      new SubmitRemediation(wanted, context, mayApprove(caller), idempotencyKey(key)),
     );
   }
 
+  /** The answer to a submission, once the views show it. */
   protected async accepted(
     { submission, approved, position }: Submitted,
     reply: FastifyReply,

@@ -4,7 +4,6 @@ import { Clock, invalidInput } from '#libs/kernel';
 import { Caller, Roles, type Principal } from '#libs/platform';
 import {
   PreviewRemediation,
-  SubmitRemediation,
   batchStream,
   isUndoable,
   remediationStream,
@@ -23,17 +22,8 @@ import {
 } from '@nestjs/swagger';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { decodeCursor, encodeCursor, type PageBody } from '../http/cursor.js';
-import { contextOf } from '../http/request-context.js';
 import { Runtime } from '../runtime.js';
-import {
-  IDEMPOTENCY_KEY,
-  RemediationRoutes,
-  checkActionRole,
-  emailRefOf,
-  entryBody,
-  idempotencyKey,
-  mayApprove,
-} from './remediation-routes.js';
+import { IDEMPOTENCY_KEY, SubmissionRoutes, emailRefOf, entryBody } from './remediation-routes.js';
 import {
   EntryBody,
   EventBody,
@@ -53,15 +43,15 @@ import {
 @ApiTags('remediations')
 @ApiBearerAuth()
 @Controller('v1/remediations')
-export class RemediationsController extends RemediationRoutes {
+export class RemediationsController extends SubmissionRoutes {
   constructor(
-    private readonly commands: CommandBus,
     private readonly events: EventStore,
-    private readonly clock: Clock,
+    commands: CommandBus,
+    clock: Clock,
     actionCenter: ActionCenter,
     runtime: Runtime,
   ) {
-    super(actionCenter, runtime);
+    super(commands, clock, actionCenter, runtime);
   }
 
   @Post('preview')
@@ -95,12 +85,8 @@ export class RemediationsController extends RemediationRoutes {
     @Res({ passthrough: true }) reply: FastifyReply,
     @Caller() caller: Principal,
   ): Promise<SubmittedBody> {
-    checkActionRole(caller, body.action);
-    const context = contextOf(request, caller, this.clock);
-    const submitted = await this.commands.execute(
-      new SubmitRemediation(requestOf(body, context.now), context, mayApprove(caller), idempotencyKey(key)),
-    );
-    return this.accepted(submitted, reply);
+    const wanted = requestOf(body, this.clock.now());
+    return this.accepted(await this.submitted(wanted, caller, request, key), reply);
   }
 
   @Get()

@@ -16,7 +16,7 @@ import {
   type Status,
   type Surface,
 } from '#libs/remediation';
-import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
+import { ApiProperty, ApiPropertyOptional, PickType } from '@nestjs/swagger';
 import { Type } from 'class-transformer';
 import {
   ArrayNotEmpty,
@@ -113,19 +113,12 @@ export class RemediationRequestDto {
 }
 
 /** Parts of the query string: the body is the result of hunting. */
-export class HuntingQueryDto {
-  @Text({ max: 200, description: 'Shown in the history.', example: 'Payroll phish, wave 2' })
-  declare name: string;
-
-  @OptionalText({ min: 0, max: 1024, description: 'Why it is done.' })
-  declare description?: string;
-
-  @OneOf(SEVERITIES, 'How bad it is.')
-  declare severity: Severity;
-
-  @OneOf(ACTIONS, 'What is done to the copies.')
-  declare action: Action;
-
+export class HuntingQueryDto extends PickType(RemediationRequestDto, [
+  'name',
+  'description',
+  'severity',
+  'action',
+]) {
   @OptionalFlag("Delete the sender's copy as well, or move it back; default false.")
   declare sendersCopy?: boolean;
 
