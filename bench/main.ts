@@ -37,9 +37,10 @@ async function help(): Promise<string> {
     '',
     '  --quick        small sizes, one run: shows that it runs, says nothing about speed; nothing is kept',
     '  --runs N       so many repetitions',
-    '  --size N       another size than the full one; nothing is kept',
+    '  --size N       another size than the full one; kept only with --keep, and the document then says so',
     '  --store NAME   only on sqlite, eventstoredb or mongodb',
     '  --stand-ins    also on the stand-ins of the servers (docs/servers.md), started for this run',
+    '  --keep         keeps a run of another size too',
     '  --no-keep      writes neither bench/results nor docs/performance.md',
     '  --profile      prints where every process spent its time',
     '',
@@ -70,7 +71,7 @@ async function runBench(
     if (bench.cleanUp !== undefined) await runPart({ bench: name, part: 'cleanUp', input: around });
     const result = resultOf(name, bench, target, size, quick, runs);
     say(`${textTable(result)}\n`);
-    if (options.keep && !quick && options.size === undefined) keep(result, target);
+    if (options.keep && !quick) keep(result, target);
   } finally {
     rmSync(directory, { recursive: true, force: true });
   }
@@ -100,6 +101,7 @@ const { values, positionals } = parseArgs({
     quick: { type: 'boolean', default: false },
     runs: { type: 'string' },
     size: { type: 'string' },
+    keep: { type: 'boolean', default: false },
     store: { type: 'string' },
     'stand-ins': { type: 'boolean', default: false },
     'no-keep': { type: 'boolean', default: false },
@@ -126,7 +128,7 @@ async function main(): Promise<void> {
     quick: values.quick,
     runs: count('runs', values.runs),
     size: count('size', values.size),
-    keep: !values['no-keep'] && !values.profile,
+    keep: !values['no-keep'] && !values.profile && (values.size === undefined || values.keep),
   };
   const scratch = mkdtempSync(join(tmpdir(), 'clawback-bench-'));
   const standIns = values['stand-ins'] ? await startStandIns(scratch) : undefined;
@@ -147,7 +149,7 @@ async function main(): Promise<void> {
         await runBench(name, bench, target, options);
       }
     }
-    if (options.keep && !options.quick && options.size === undefined) writeDocument();
+    if (options.keep && !options.quick) writeDocument();
     if (values.profile) say(summariseProfiles(scratch));
   } finally {
     await standIns?.stop();

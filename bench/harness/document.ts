@@ -27,12 +27,15 @@ function section(results: readonly Result[]): string {
     `## ${first.bench.toUpperCase()}: ${first.title}`,
     `Baseline: ${first.baseline}.`,
     ...results.flatMap((result) => [
-      `**${result.store}**, ${result.size}, ${String(result.runs)} runs, ${result.date}`,
+      `**${result.store}**, ${sizeOf(result)}, ${String(result.runs)} run${result.runs === 1 ? '' : 's'}, ${result.date}`,
       markdownTable(result),
       `<sub>${machineText(result.machine)}</sub>`,
     ]),
   ].join('\n\n');
 }
+
+const sizeOf = ({ size, fullSize }: Result): string =>
+  fullSize === undefined ? size : `${size} (not the full size, which is ${fullSize})`;
 
 function note(name: string): string {
   const file = join(NOTES, `${name}.md`);

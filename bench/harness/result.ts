@@ -22,6 +22,8 @@ export interface Result {
   readonly baseline: string;
   readonly store: string;
   readonly size: string;
+  /** The full size, when this run had another one. */
+  readonly fullSize?: string;
   readonly quick: boolean;
   readonly runs: number;
   readonly date: string;
@@ -43,6 +45,7 @@ export function resultOf(
     baseline: bench.baseline,
     store: target.label,
     size: `${size.toLocaleString('en')} ${bench.counts}`,
+    ...(size === bench.sizes.full ? {} : { fullSize: bench.sizes.full.toLocaleString('en') }),
     quick,
     runs: runs.length,
     date: new Date().toISOString().slice(0, 10),
@@ -58,7 +61,7 @@ export function resultOf(
 /** Four digits say all that such a measure knows. */
 const rounded = (value: number): number => Number(value.toPrecision(4));
 
-/** Keeps a full run for the document. A quick one shows only that the bench runs. */
+/** Keeps a run for the document. A quick one shows only that the bench runs. */
 export function keep(result: Result, target: Target): string {
   mkdirSync(RESULTS, { recursive: true });
   const file = join(RESULTS, `${result.bench}-${target.store}.json`);
