@@ -5,6 +5,37 @@ import { Body, Controller, Delete, Get, HttpCode, Param, Put } from '@nestjs/com
 import { ApiBearerAuth, ApiBody, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { STORABLE } from '../http/fields.js';
 
+/** The schema of a fault of this kind. */
+const faultOf = (
+  kind: string,
+  properties: Readonly<Record<string, { type: string }>>,
+  optional: string[] = [],
+) => ({
+  type: 'object',
+  required: ['kind', ...Object.keys(properties).filter((name) => !optional.includes(name))],
+  properties: { kind: { type: 'string', enum: [kind] }, ...properties },
+});
+
+const FAULT = {
+  oneOf: [
+    faultOf('missingMailbox', {}),
+    faultOf('movedByUser', { folder: { type: 'string' } }),
+    faultOf('deletedByUser', {}),
+    faultOf(
+      'error',
+      {
+        code: { type: 'string' },
+        retryable: { type: 'boolean' },
+        times: { type: 'integer' },
+        retryAfterMs: { type: 'integer' },
+      },
+      ['times', 'retryAfterMs'],
+    ),
+    faultOf('hang', { times: { type: 'integer' } }, ['times']),
+    faultOf('slow', { delayMs: { type: 'integer' } }),
+  ],
+};
+
 /** Faults of the sandbox tenant's mailboxes, to see how a remediation copes with them. */
 @ApiTags('sandbox')
 @ApiBearerAuth()
@@ -27,7 +58,7 @@ export class SandboxController {
       'kind: missingMailbox, movedByUser (folder), deletedByUser, error (code, retryable, times?, retryAfterMs?), ' +
       'hang (times?), slow (delayMs).',
   })
-  @ApiBody({ schema: { type: 'object', required: ['kind'], properties: { kind: { type: 'string' } } } })
+  @ApiBody({ schema: FAULT })
   async set(
     @Param('mailbox') mailbox: string,
     @Body() body: Record<string, unknown>,

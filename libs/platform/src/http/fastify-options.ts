@@ -1,5 +1,6 @@
 import type { FastifyServerOptions } from 'fastify';
 import type { Config } from '../config.js';
+import { answerClientError } from './client-error.js';
 import { answerFrameworkError } from './problem.filter.js';
 
 /** What Fastify has to know before the application exists: `new FastifyAdapter(fastifyOptions(config))`. */
@@ -7,7 +8,12 @@ export const fastifyOptions = ({
   http,
 }: Pick<Config, 'http'>): Pick<
   FastifyServerOptions,
-  'bodyLimit' | 'requestTimeout' | 'routerOptions' | 'forceCloseConnections' | 'frameworkErrors'
+  | 'bodyLimit'
+  | 'requestTimeout'
+  | 'routerOptions'
+  | 'forceCloseConnections'
+  | 'frameworkErrors'
+  | 'clientErrorHandler'
 > => ({
   bodyLimit: http.bodyLimitBytes,
   requestTimeout: http.requestTimeoutMs,
@@ -16,4 +22,5 @@ export const fastifyOptions = ({
   // A shutdown waits for requests, not for connections that are merely kept alive.
   forceCloseConnections: 'idle',
   frameworkErrors: answerFrameworkError,
+  clientErrorHandler: answerClientError,
 });

@@ -215,7 +215,7 @@ const withoutBigints = (extensions: Readonly<Record<string, unknown>>): Record<s
   ) as Record<string, unknown>;
 
 /** `tokenExpired` gives `Token expired`. */
-const titleOf = (code: string): string =>
+export const titleOf = (code: string): string =>
   code
     .replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`)
     .replace(/^./, (first) => first.toUpperCase());
