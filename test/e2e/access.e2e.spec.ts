@@ -1,57 +1,23 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
-import fc from 'fast-check';
 import {
-  OUTCOMES,
   ROLES,
   TestServer,
   bodyOf,
   emailRef,
   emailRow,
-  expectProblem,
   messageId,
   ndjson,
   request,
   type Answer,
   type EntryBody,
-  type Query,
-  type RequestParts,
   type Role,
   type SubmittedBody,
   type TestTenant,
 } from '../support/server.js';
+import { expectRefusal, routesOf, type OpenApi, type Route } from '../support/open-api.js';
 import { rebuild } from '../support/rebuild.js';
 
 import type { WebhookBody } from '../../apps/server/src/webhooks/webhooks.dto.js';
-
-type Method = 'get' | 'put' | 'post' | 'delete' | 'patch';
-
-interface Schema {
-  readonly $ref?: string;
-  readonly type?: string;
-  readonly enum?: readonly unknown[];
-  readonly properties?: Readonly<Record<string, Schema>>;
-  readonly items?: Schema;
-  readonly required?: readonly string[];
-  readonly allOf?: readonly Schema[];
-}
-
-interface Operation {
-  readonly operationId: string;
-  readonly summary?: string;
-  readonly security?: readonly object[];
-  readonly parameters?: readonly { name: string; in: string; schema: Schema; required?: boolean }[];
-  readonly requestBody?: { readonly content: Readonly<Record<string, { readonly schema: Schema }>> };
-  readonly responses: Readonly<Record<string, object>>;
-}
-
-interface OpenApi {
-  readonly openapi: string;
-  readonly paths: Readonly<Record<string, Readonly<Partial<Record<Method, Operation>>>>>;
-  readonly components: {
-    readonly schemas: Readonly<Record<string, Schema>>;
-    readonly securitySchemes: Readonly<Record<string, object>>;
-  };
-}
 
 const LEE = 'lee@fabrikam.example';
 
@@ -301,33 +267,7 @@ const TABLE: Readonly<Record<string, Rule>> = {
   'delete /v1/sandbox/faults/{mailbox}': { roles: [], status: 204, send: aFault },
 };
 
-/** A refusal, in the shape of the interface that the route belongs to. */
-function expectRefusal(path: string, answer: Answer, status: number, code: string, says?: RegExp): void {
-  if (!/^\/(?:security\/|\$batch)/.test(path)) {
-    expectProblem(answer, status, code, says);
-    return;
-  }
-  expect({ status: answer.status, body: answer.body }).toMatchObject({
-    status,
-    body: {
-      error: {
-        code: expect.stringMatching(/./),
-        message: expect.stringMatching(says ?? /./),
-        innerError: { code, 'request-id': answer.headers.get('request-id') },
-      },
-    },
-  });
-}
-
-const operations = (): { route: string; method: Method; path: string; operation: Operation }[] =>
-  Object.entries(document.paths).flatMap(([path, methods]) =>
-    Object.entries(methods).map(([method, operation]) => ({
-      route: `${method} ${path}`,
-      method: method as Method,
-      path,
-      operation,
-    })),
-  );
+const operations = (): Route[] => routesOf(document);
 
 describe('the OpenAPI document', () => {
   it('describes exactly the routes of the table', () => {
@@ -468,178 +408,4 @@ describe('every answer', () => {
       ]);
     }
   });
-});
-
-describe('random requests made from the document', () => {
-  it('are each answered, and none by a failure of the server', async () => {
-    const tenant = server.tenant();
-    await tenant.import([1, 2, 3].map((message) => emailRow({ message })));
-    const done = await tenant.run(request({ selection: { emails: [emailRef(1)] } }));
-    const proposal = await tenant.submit(request({ selection: { emails: [emailRef(2)] } }), 'proposer');
-    const api = tenant.as('admin');
-    const known: Known = {
-      approvalId: [done.approvalId, proposal.approvalId],
-      selectionHash: [proposal.selectionHash],
-      networkMessageId: [1, 2, 3].map(messageId),
-      recipient: [LEE],
-      sender: ['kim@fabrikam.example'],
-      subject: ['invoice'],
-      clusterId: ['42'],
-      internetMessageId: ['<3@fabrikam.example>'],
-      recipientEmailAddress: [LEE],
-      mailbox: [LEE, 'kim@fabrikam.example'],
-      after: ['0', '12', '99999999999999999999'],
-      analyzedEmailId: [anAnalyzedEmail],
-      url: [
-        'https://hooks.example/',
-        'http://127.0.0.1:9/',
-        `${GRAPH}/analyzedEmails`,
-        `${GRAPH}/remediations/x`,
-        '/v1/emails',
-      ],
-      NetworkMessageId: [1, 2, 3].map(messageId),
-      RecipientEmailAddress: [LEE],
-      $filter: [`networkMessageId eq '${messageId(1)}'`, "recipientEmailAddress eq 'x'"],
-      startTime: ['2026-01-01', '2026-03-02T08:15:00Z'],
-      endTime: ['2026-04-01', '2027-03-02T08:15:00Z'],
-    };
-
-    await fc.assert(
-      fc.asyncProperty(
-        fc.constantFrom(...operations()).chain((found) => requestOf(found, known)),
-        async (made) => {
-          const answer = await api.send(made);
-          expect(answer.status).toBeLessThan(500);
-          if (answer.status >= 400) {
-            const { code, error } = answer.body as {
-              code?: string;
-              error?: { innerError: { code: string } };
-            };
-            expectRefusal(made.path, answer, answer.status, error?.innerError.code ?? code ?? '');
-          }
-        },
-      ),
-      { numRuns: 600, interruptAfterTimeLimit: 15_000, markInterruptAsFailure: false },
-    );
-
-    expect((await server.api().get('/health/ready')).status).toBe(200);
-    for (const { counts } of await tenant.history()) {
-      expect(OUTCOMES.reduce((sum, outcome) => sum + counts[outcome], 0)).toBe(counts.submitted);
-    }
-  });
-
-  /** Values that a member of this name may well have. */
-  type Known = Readonly<Record<string, readonly string[]>>;
-
-  const odd = fc.oneof(
-    fc.constantFrom<unknown>(
-      null,
-      '',
-      ' ',
-      '\0',
-      'a\ud800',
-      '../..',
-      '%',
-      "' OR 1=1 --",
-      0,
-      -1,
-      1e300,
-      true,
-      [],
-      {},
-    ),
-    fc.string({ unit: 'binary', maxLength: 30 }),
-    fc.constant('x'.repeat(5000)),
-    fc.object({ maxDepth: 2 }),
-  );
-
-  /** Mostly what the schema says, now and then something else. */
-  const valueOf = (schema: Schema, known: Known, name = ''): fc.Arbitrary<unknown> => {
-    const right = (): fc.Arbitrary<unknown> => {
-      const { $ref, allOf } = schema;
-      if ($ref !== undefined) {
-        const named = document.components.schemas[$ref.slice($ref.lastIndexOf('/') + 1)] ?? {};
-        return valueOf(named, known, name);
-      }
-      if (allOf?.[0] !== undefined) return valueOf(allOf[0], known, name);
-      if (schema.enum !== undefined) return fc.constantFrom(...schema.enum);
-      switch (schema.type) {
-        case 'string':
-          return fc.oneof(
-            { weight: 5, arbitrary: fc.constantFrom(...(known[name] ?? ['a', 'Wave'])) },
-            fc.string({ unit: 'grapheme', maxLength: 40 }),
-          );
-        case 'number':
-        case 'integer':
-          return fc.integer({ min: -2, max: 2000 });
-        case 'boolean':
-          return fc.boolean();
-        case 'array':
-          return fc.array(valueOf(schema.items ?? {}, known, name), { maxLength: 3 });
-        case 'object': {
-          const { properties = {}, required = [] } = schema;
-          const optional = Object.keys(properties).filter((key) => !required.includes(key));
-          // Few of them: filters all hold together, and some members exclude each other.
-          return fc
-            .subarray(optional, { maxLength: Math.min(2, optional.length) })
-            .chain((chosen) =>
-              fc.record(
-                Object.fromEntries(
-                  [...required, ...chosen].map((key) => [key, valueOf(properties[key] ?? {}, known, key)]),
-                ),
-              ),
-            );
-        }
-        default:
-          return odd;
-      }
-    };
-    return fc.oneof({ weight: 12, arbitrary: fc.constant(null).chain(right) }, { weight: 1, arbitrary: odd });
-  };
-
-  /** As it would arrive anyway: half a character has no UTF-8. */
-  const textOf = (value: unknown): string =>
-    Buffer.from(typeof value === 'string' ? value : JSON.stringify(value)).toString();
-
-  const requestOf = (
-    { method, path, operation }: { method: Method; path: string; operation: Operation },
-    known: Known,
-  ): fc.Arbitrary<RequestParts> => {
-    const parameters = operation.parameters ?? [];
-    const of = (place: string): Readonly<Record<string, fc.Arbitrary<string>>> =>
-      Object.fromEntries(
-        parameters
-          .filter((parameter) => parameter.in === place)
-          .map(({ name, schema }) => [name, valueOf(schema, known, name).map(textOf)]),
-      );
-    const content = Object.entries(operation.requestBody?.content ?? {});
-    const [type = 'application/json', { schema = {} } = {}] = content[0] ?? [];
-    const json = valueOf(schema, known).map((value) => JSON.stringify(value));
-    const lines = fc
-      .array(fc.oneof(json, fc.constant(JSON.stringify(emailRow())), fc.string()), { maxLength: 4 })
-      .map((all) => all.join('\n'));
-    const body = type.endsWith('ndjson') ? lines : fc.oneof({ weight: 9, arbitrary: json }, fc.string());
-    const types = fc.constantFrom('application/x-ndjson', 'text/plain', 'application/json; charset=utf-16');
-    return fc
-      .record({
-        path: fc.record(of('path')),
-        query: fc.record(of('query'), { requiredKeys: [] }),
-        body: content.length === 0 ? fc.constant(undefined) : body,
-        type: fc.oneof({ weight: 9, arbitrary: fc.constant(type) }, types),
-        key: fc.oneof(
-          { weight: 9, arbitrary: fc.constant(undefined) },
-          fc.constantFrom('k1', 'k2', ' ', 'x'.repeat(300)),
-        ),
-      })
-      .map((made) => ({
-        method: method.toUpperCase(),
-        path: path.replace(/\{(\w+)\}/g, (_all, name: string) => encodeURIComponent(made.path[name] ?? '')),
-        query: made.query as Query,
-        ...(made.body === undefined ? {} : { body: made.body }),
-        headers: {
-          ...(made.body === undefined ? {} : { 'content-type': made.type }),
-          ...(made.key === undefined ? {} : { 'idempotency-key': made.key }),
-        },
-      }));
-  };
 });

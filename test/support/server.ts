@@ -140,7 +140,9 @@ export class Api {
 
 /** The whole body; of an event stream, which may never end, the first block. */
 async function textOf(response: Response): Promise<string> {
-  if (response.headers.get('content-type')?.startsWith('text/event-stream') !== true) return response.text();
+  const isStream = response.headers.get('content-type')?.startsWith('text/event-stream') === true;
+  // An answer to HEAD has none, whatever its type is.
+  if (!isStream || response.body === null) return response.text();
   const stream = await new EventStream(response).opened();
   await stream.close();
   return '';
