@@ -1,24 +1,42 @@
+import { execFile } from 'node:child_process';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { run } from '#apps/cli';
 import { fakeIo } from '../../apps/cli/src/testing/fakes.js';
 import { PROJECT_ROOT } from '../support/mail-input.js';
-import { ROLES, TestServer, type Role, type TestTenant } from '../support/server.js';
+import { TlsFront } from '../support/graph-client.js';
+import {
+  ROLES,
+  TestServer,
+  until,
+  type Answer,
+  type Api,
+  type RequestParts,
+  type Role,
+  type TestTenant,
+} from '../support/server.js';
+import { WebhookReceiver } from '../support/webhook-receiver.js';
 import {
   argumentsOf,
   differences,
   exchangeOf,
   fencesOf,
   filledIn,
+  messageOf,
   runExchange,
   type Fence,
   type Remembered,
 } from '../support/worked-examples.js';
 
 /** The pages whose examples are run, each in its order against a fresh server. */
-const PAGES = ['docs/api.md', 'README.md'] as const;
+const PAGES = ['docs/api.md', 'docs/graph.md', 'README.md'] as const;
+
+/** What the pages call the addresses of the server and of somebody's receiver of webhooks. */
+const SERVER = 'https://clawback.example';
+const RECEIVER = 'https://soar.fabrikam.example/hooks/clawback';
 
 /** Commands that are the frame of the suite itself, or too much for it: the demo has a suite of its own. */
 const LEFT_OUT = /^(npm install|export CLAWBACK_|clawback (serve|token|demo)\b)/;
@@ -34,19 +52,108 @@ describe.each(pages)('the examples of $page', ({ fences }) => {
   let server: TestServer;
   let tenant: TestTenant;
   let directory: string;
+  let receiver: WebhookReceiver;
   const remembered: Remembered = new Map([['tomorrow', inOneDay()]]);
   beforeAll(async () => {
     directory = await mkdtemp(join(tmpdir(), 'clawback-docs-'));
-    server = await TestServer.start();
+    receiver = await WebhookReceiver.start();
+    server = await TestServer.start({
+      http: { publicUrl: SERVER },
+      webhooks: { networks: '127.0.0.0/8' },
+    });
     tenant = server.tenant();
   });
   afterAll(async () => {
     await server.dispose();
+    await receiver.stop();
     await rm(directory, { recursive: true });
   });
 
-  const runHttp = (fence: Fence): Promise<void> =>
-    runExchange(exchangeOf(fence), remembered, (caller, request) => tenant.as(roleOf(caller)).send(request));
+  async function runHttp({ text, line }: Fence): Promise<void> {
+    const exchange = exchangeOf({ text: text.replaceAll(RECEIVER, receiver.url), line });
+    await runExchange(exchange, remembered, (caller, request) => {
+      const api = tenant.as(roleOf(caller));
+      const { 'content-type': type } = exchange.answer.headers;
+      return type?.startsWith('text/event-stream') === true ? wholeStream(api, request) : api.send(request);
+    });
+  }
+
+  /** The message that the page shows, and whether it is what it says it is. */
+  async function runWebhook(fence: Fence): Promise<void> {
+    const look = async (): Promise<string[]> => {
+      const all = receiver.taken.map(({ id, timestamp, signatures, contentType, text, body }) =>
+        differences(
+          messageOf(fence),
+          {
+            status: 200,
+            headers: new Headers({
+              'content-type': contentType,
+              'webhook-id': id,
+              'webhook-timestamp': String(timestamp),
+              'webhook-signature': signatures.join(' '),
+            }),
+            text,
+            body,
+          },
+          remembered,
+        ),
+      );
+      return Promise.resolve(all.find((found) => found.length === 0) ?? all.at(-1) ?? ['nothing came']);
+    };
+    expect(await until(look, (found) => found.length === 0)).toEqual([]);
+  }
+
+  /** A program prints what its comments say; a module is what a receiver of webhooks checks a message by. */
+  async function runProgram({ text }: Fence): Promise<void> {
+    if (text.includes('export function isGenuine')) {
+      const { isGenuine } = (await import(`data:text/javascript,${encodeURIComponent(text)}`)) as Receiving;
+      const [message] = receiver.taken;
+      if (message === undefined) throw new Error('nothing came');
+      const headers = {
+        'webhook-id': message.id,
+        'webhook-timestamp': String(message.timestamp),
+        'webhook-signature': message.signatures.join(' '),
+      };
+      const secret = remembered.get('secret') ?? '';
+      expect(isGenuine(secret, headers, message.text)).toBe(true);
+      expect(isGenuine(secret, headers, `${message.text} `)).toBe(false);
+      expect(isGenuine(`whsec_${Buffer.from('another').toString('base64')}`, headers, message.text)).toBe(
+        false,
+      );
+      const old = { ...headers, 'webhook-timestamp': String(message.timestamp - 301) };
+      expect(isGenuine(secret, old, message.text)).toBe(false);
+      return;
+    }
+    const front = await TlsFront.start();
+    try {
+      front.leadTo(server.url);
+      const code = text
+        .replaceAll(SERVER, front.url)
+        .replaceAll(new URL(SERVER).hostname, new URL(front.url).hostname);
+      const { stdout } = await promisify(execFile)(
+        process.execPath,
+        ['--input-type=module', '--eval', code],
+        {
+          cwd: PROJECT_ROOT,
+          env: {
+            PATH: process.env.PATH,
+            NODE_EXTRA_CA_CERTS: front.certFile,
+            CLAWBACK_TOKEN: await server.token({
+              roles: ['viewer'],
+              subject: 'an-app',
+              tenant: tenant.name,
+              ttlSeconds: 600,
+            }),
+          },
+        },
+      );
+      const prints = Array.from(text.matchAll(/^\/\/ prints: (.*)$/gm), ([, line]) => line);
+      expect(prints).not.toEqual([]);
+      expect(stdout.trimEnd().split('\n')).toEqual(prints);
+    } finally {
+      await front.close();
+    }
+  }
 
   async function runShell({ text }: Fence): Promise<void> {
     for (const line of commandsIn(text)) {
@@ -80,6 +187,12 @@ describe.each(pages)('the examples of $page', ({ fences }) => {
         case 'sh':
           await runShell(fence);
           return;
+        case 'webhook':
+          await runWebhook(fence);
+          return;
+        case 'js':
+          await runProgram(fence);
+          return;
         case 'json':
           expect(() => JSON.parse(fence.text) as unknown).not.toThrow();
           return;
@@ -92,6 +205,18 @@ describe.each(pages)('the examples of $page', ({ fences }) => {
     60_000,
   );
 });
+
+/** What the page gives a receiver to check messages by. */
+interface Receiving {
+  readonly isGenuine: (secret: string, headers: Readonly<Record<string, string>>, body: string) => boolean;
+}
+
+/** The answer of a stream that ends by itself. */
+async function wholeStream(api: Api, { path, headers = {} }: RequestParts): Promise<Answer> {
+  const response = await api.open(path, { headers });
+  const text = await response.text();
+  return { status: response.status, headers: response.headers, text, body: text };
+}
 
 const roleOf = (caller: string | undefined): Role => {
   const role = ROLES.find((known) => known === (caller ?? 'ADMIN').toLowerCase());

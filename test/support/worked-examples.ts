@@ -17,6 +17,7 @@ import { until, type Answer, type RequestParts } from './server.js';
 //
 // In an answer `…` stands for anything, `{name}` is remembered, and in a list a last item "…" for any others. Later
 // blocks use what was remembered as `{name}`. A GET that is not answered so is asked again: things take their time.
+// A block `webhook` is a message that the receiver of webhooks is sent: its headers and a part of its body.
 // In a block `sh` the lines that begin with `clawback` are run, with `$name` for what was remembered.
 
 /** A fenced block of a page. */
@@ -73,6 +74,20 @@ export function exchangeOf({ text, line }: Pick<Fence, 'text' | 'line'>): Exchan
     headers,
     body: asked.body,
     answer: { status: Number(told.first.split(' ')[1]), headers: told.headers, body: told.body },
+  };
+}
+
+/** What the receiver of webhooks is sent, as the answer that {@link differences} compares. */
+export function messageOf({ text }: Pick<Fence, 'text'>): Exchange {
+  const { first, headers, body } = messageIn(text);
+  const [method = '', path = ''] = first.split(' ');
+  return {
+    method,
+    path,
+    caller: undefined,
+    headers: {},
+    body: undefined,
+    answer: { status: 200, headers, body },
   };
 }
 
