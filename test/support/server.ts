@@ -8,7 +8,7 @@ import type { RunningServer } from '#apps/server';
 import type { Counts, OutcomeCounts } from '#libs/action-center';
 import type { RecordedEvent } from '#libs/event-store';
 import { SqliteEventStore } from '#libs/event-store/sqlite';
-import { START, pause, type Position } from '#libs/kernel';
+import { START, SystemClock, pause, type Clock, type Position } from '#libs/kernel';
 import { Folders } from '#libs/mailbox';
 import { SandboxTenant, type Fault } from '#libs/mailbox/sandbox';
 import { ROLES, createLogger, loadConfig, type ConfigOverrides, type Role } from '#libs/platform';
@@ -362,14 +362,16 @@ export class TestServer {
     readonly dataDirectory: string,
     private readonly overrides: ConfigOverrides,
     private readonly onLog: (line: string) => void,
+    private readonly clock: Clock,
   ) {}
 
   /** @param onLog is told every line of the log; by default there is none. */
   static async start(
     overrides: ConfigOverrides = {},
     onLog: (line: string) => void = () => undefined,
+    clock: Clock = new SystemClock(),
   ): Promise<TestServer> {
-    const server = new TestServer(await mkdtemp(join(tmpdir(), 'clawback-e2e-')), overrides, onLog);
+    const server = new TestServer(await mkdtemp(join(tmpdir(), 'clawback-e2e-')), overrides, onLog, clock);
     try {
       await server.boot();
       return server;
@@ -450,7 +452,7 @@ export class TestServer {
         log: { level: 'silent', ...log },
       },
     );
-    this.running = await startServer(config, createLogger(config, { write: this.onLog }));
+    this.running = await startServer(config, createLogger(config, { write: this.onLog }), this.clock);
   }
 
   private async shutDown(): Promise<void> {

@@ -65,12 +65,14 @@ export function lateArrivals(
 export function proposalExpiry(
   { events, readStore }: Pick<Stores, 'events' | 'readStore'>,
   clock: Clock,
+  everyMs: number,
   onError: OnError,
 ): ProposalExpiry {
   const expirations = new ExpireRemediationHandler(events, clock);
   return new ProposalExpiry({
     store: readStore,
     clock,
+    everyMs,
     onError,
     async expire(tenant, approvalId) {
       const causationId = idFrom('expire', approvalId);

@@ -10,7 +10,7 @@ import {
 } from '#libs/action-center';
 import { isMalformedEvent, NamedSubscriber, type EventStore } from '#libs/event-store';
 import { Executor, type ExecutorOptions, type ExecutorState, type Facts } from '#libs/executor';
-import { isClawbackError, SystemClock, type Clock, type Position } from '#libs/kernel';
+import { isClawbackError, type Clock, type Position } from '#libs/kernel';
 import { cleanSpool, emailsView, SandboxDelivery, type LateArrivals } from '#libs/mail-catalog';
 import { SandboxTenant } from '#libs/mailbox/sandbox';
 import {
@@ -72,7 +72,6 @@ const FLUSH_MS = 250;
  * tenant and the executor. By default one process has all roles and its data directory to itself.
  */
 export class Runtime {
-  readonly clock: Clock = new SystemClock();
   readonly roles: ReadonlySet<ProcessRole>;
   readonly spoolDirectory: string;
   readonly importLimitBytes: number;
@@ -91,7 +90,7 @@ export class Runtime {
   private readonly dispatcher: WebhookDispatcher | undefined;
 
   /** @throws {ClawbackError} `dataDirectoryInUse` when another process has the directory. */
-  static async open(config: Config, logger: JsonLogger): Promise<Runtime> {
+  static async open(config: Config, logger: JsonLogger, clock: Clock): Promise<Runtime> {
     const embedded = config.stores.eventStoreUrl === undefined || config.stores.mongoUrl === undefined;
     const lock = embedded ? lockDataDirectory(config.data.directory) : undefined;
     const connections = new Connections(logger);
@@ -102,6 +101,7 @@ export class Runtime {
       return new Runtime(
         config,
         logger,
+        clock,
         stores,
         connections,
         new SandboxTenant(join(config.data.directory, 'sandbox.db')),
@@ -118,6 +118,7 @@ export class Runtime {
   private constructor(
     config: Config,
     logger: JsonLogger,
+    readonly clock: Clock,
     private readonly stores: Stores,
     readonly connections: Connections,
     readonly sandbox: SandboxTenant,
@@ -166,7 +167,7 @@ export class Runtime {
         random: Math.random,
         onError,
       });
-      this.expiry = proposalExpiry(stores, this.clock, onError);
+      this.expiry = proposalExpiry(stores, this.clock, config.approval.sweepMs, onError);
     }
     if (this.roles.has('executor')) {
       this.lateArrivals = lateArrivals(

@@ -17,6 +17,7 @@ import {
   type Role,
   type TokenVerifier,
 } from '#libs/platform';
+import { SystemClock, type Clock } from '#libs/kernel';
 import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
 import { AppModule } from './app.module.js';
@@ -41,13 +42,15 @@ const PROBES: ReadonlySet<string> = new Set(['/health/live', '/health/ready', '/
 /**
  * Starts what the configuration says: by default all roles in one process, on the embedded stores.
  * @param logger where to log instead of stderr, for tests
+ * @param clock what time it is for proposals, claims and deadlines, for tests; tokens are checked by the system's
  * @throws {ClawbackError} `dataDirectoryInUse`; the listen error of a port that is taken.
  */
 export async function startServer(
   config: Config,
   logger: JsonLogger = createLogger(config),
+  clock: Clock = new SystemClock(),
 ): Promise<RunningServer> {
-  const runtime = await Runtime.open(config, logger);
+  const runtime = await Runtime.open(config, logger, clock);
   let app: NestFastifyApplication | undefined;
   try {
     const adapter = new FastifyAdapter({

@@ -47,7 +47,7 @@ describe('loadConfig', () => {
         activeEmails: 1_000_000,
         liveStreams: 100,
       },
-      approval: { fourEyesFrom: 0, fourEyesForHardDelete: 'true', expireHours: 168 },
+      approval: { fourEyesFrom: 0, fourEyesForHardDelete: 'true', expireHours: 168, sweepMs: 60_000 },
       executor: {
         copyDeadlineMs: 60_000,
         maxAttempts: 3,
@@ -187,7 +187,7 @@ describe('isLoopback', () => {
 describe('configHelp', () => {
   it('has a line for every variable, with its default', () => {
     const lines = configHelp().split('\n');
-    expect(lines).toHaveLength(44);
+    expect(lines).toHaveLength(45);
     expect(lines.every((line) => /^(CLAWBACK_[A-Z_]+|ROLES) {2,}\S+ {2,}\S.*\.$/.test(line))).toBe(true);
     expect(lines.find((line) => line.startsWith('CLAWBACK_PORT '))).toContain(' 8080 ');
     expect(lines.find((line) => line.startsWith('CLAWBACK_ISSUER '))).toContain(' (none) ');

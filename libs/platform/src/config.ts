@@ -235,6 +235,11 @@ const groups = {
       'How long a proposal waits for its decision, in hours.',
       whole(1, 24 * 365).default(7 * 24),
     ),
+    sweepMs: setting(
+      'CLAWBACK_PROPOSALS_SWEEP_MS',
+      'How often proposals are looked for that nobody has decided in time, in milliseconds.',
+      whole(1, HOUR_MS).default(60_000),
+    ),
     policiesFile: setting(
       'CLAWBACK_POLICIES_FILE',
       'A JSON file with other values for some tenants: {"tenant": {"fourEyesFrom": 100, "expireHours": 24}}.',
