@@ -33,7 +33,10 @@ beforeAll(async () => {
   directory = await mkdtemp(join(tmpdir(), 'clawback-policies-'));
   const policiesFile = join(directory, 'policies.json');
   await writeFile(policiesFile, JSON.stringify(policies));
-  server = await TestServer.start({ approval: { fourEyesFrom: 3, policiesFile } });
+  server = await TestServer.start({
+    approval: { fourEyesFrom: 3, policiesFile },
+    executor: { copyDeadlineMs: 2500 },
+  });
 });
 afterAll(async () => {
   await server.dispose();
@@ -315,6 +318,49 @@ describe('an approval of the first emails', () => {
     },
   );
 
+  it('keeps the rest from being decided about until it has finished, and says what is left of it', async () => {
+    // The sender's copy of the first message hangs until its time is over.
+    await tenant.fault(KIM, { kind: 'hang' });
+    expect((await approve(1)).status).toBe(202);
+    const early = [
+      await approve(),
+      await approve(1),
+      await decide(approver, proposal, 'reject', { reason: 'too slow' }),
+    ];
+    for (const answer of early) {
+      expectProblem(
+        answer,
+        409,
+        'partRunning',
+        /[12] of its copies are pending.*and then decide about the rest/,
+      );
+      const { pending, currentStatus } = answer.body as { pending: number; currentStatus: string };
+      expect([1, 2]).toContain(pending);
+      expect(['started', 'queued', 'inProgress']).toContain(currentStatus);
+    }
+    expect((await untilPartHasRun()).counts).toEqual(
+      countsOf({ succeeded: 1, pending: 4 }, { timedOut: 1, pending: 3 }),
+    );
+    expect(deleted()).toEqual([`1 ${LEE}`]);
+    await tenant.clearFault(KIM);
+    expect((await approve()).status).toBe(202);
+    expect(await tenant.untilFinished(proposal.approvalId)).toMatchObject({
+      counts: countsOf({ succeeded: 5 }, { succeeded: 3, timedOut: 1 }),
+    });
+    await expectReconciled();
+  });
+
+  it('can be cancelled while it runs: what is under way ends, and the rest is not waited for', async () => {
+    await tenant.fault(KIM, { kind: 'hang' });
+    await approve(1);
+    expectProblem(await approve(), 409, 'partRunning');
+    expect((await decide(approver, proposal, 'cancel', { reason: 'stop' })).status).toBe(202);
+    expect(await tenant.untilFinished(proposal.approvalId)).toMatchObject({ status: 'cancelled' });
+    expect(deleted().filter((copy) => !copy.startsWith('1 '))).toEqual([]);
+    await expectReconciled();
+    expectProblem(await approve(), 409, 'notPending', 'cancelled');
+  });
+
   it('waits through a restart, and goes on after it', async () => {
     await approve(1);
     await untilPartHasRun();
@@ -351,7 +397,7 @@ describe('an approval of the first emails', () => {
     // The others were either during the part or after it.
     for (const answer of answers.toSpliced(first, 1)) {
       const { code } = answer.body as { code: string };
-      expect(['notPending', 'alreadyPartlyApproved']).toContain(code);
+      expect(['partRunning', 'alreadyPartlyApproved']).toContain(code);
       expectProblem(answer, 409, code);
     }
     await untilPartHasRun();

@@ -1,12 +1,18 @@
-import { EventStore, decideAndAppend } from '#libs/event-store';
+import { EventStore, decideAndAppend, load } from '#libs/event-store';
 import { ClawbackError, Clock, idFrom, invalidInput, newId, type Position } from '#libs/kernel';
 import { Command, CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
-import { remediationCodecs, remediationStream } from '../codecs.js';
-import type { KnownRemediation, PlannedCopy, RemediationCommand } from '../domain/index.js';
+import { batchCodecs, batchStream, remediationCodecs, remediationStream } from '../codecs.js';
+import {
+  ofOutcome,
+  partRuns,
+  type KnownRemediation,
+  type PlannedCopy,
+  type RemediationCommand,
+} from '../domain/index.js';
 import { ActiveRemediations, RemediationLimits } from '../ports.js';
-import { remediationDecider } from './deciders.js';
+import { batchDecider, remediationDecider } from './deciders.js';
 import { planCopies } from './plan-selection.js';
-import { batchWriter, knownRemediation, plannedCopies } from './submission.js';
+import { batchWriter, knownRemediation, plannedCopies, settledTally } from './submission.js';
 import { checkActivity, type RequestContext } from './submit-remediation.handler.js';
 
 /**
@@ -87,9 +93,12 @@ export class ApproveRemediationHandler implements ICommandHandler<ApproveRemedia
     if (state.status === 'pending') {
       await checkActivity(this.activity, this.limits, context.tenant, firstEmails ?? emails);
     }
-    const decision = { by: context.actor, now: this.clock.now() };
+    const decision = await decisionAbout(this.store, state, context, this.clock);
     if (firstEmails === undefined) {
-      return decideOn(this.store, approvalId, { type: 'Approve', selectionHash, ...decision }, context);
+      const approve = { type: 'Approve' as const, selectionHash, ...decision };
+      // What was too early when it was asked for is not right because a part ends meanwhile.
+      remediationDecider.decide(state, approve);
+      return decideOn(this.store, approvalId, approve, context);
     }
     // Refused before a plan is written for nothing.
     const part = { selectionHash, emails: firstEmails, planId: newId(), batches: 0, approvedBatches: 0 };
@@ -137,9 +146,15 @@ export class RejectRemediationHandler implements ICommandHandler<RejectRemediati
     private readonly clock: Clock,
   ) {}
 
-  execute({ approvalId, reason, context }: RejectRemediation): Promise<Position> {
-    const decision = { by: context.actor, now: this.clock.now() };
-    return decideOn(this.store, approvalId, { type: 'Reject', reason, ...decision }, context);
+  async execute({ approvalId, reason, context }: RejectRemediation): Promise<Position> {
+    const state = await knownRemediation(this.store, approvalId);
+    const reject = {
+      type: 'Reject' as const,
+      reason,
+      ...(await decisionAbout(this.store, state, context, this.clock)),
+    };
+    remediationDecider.decide(state, reject);
+    return decideOn(this.store, approvalId, reject, context);
   }
 }
 
@@ -171,6 +186,34 @@ export class StopLateArrivalsHandler implements ICommandHandler<StopLateArrivals
   execute({ approvalId, context }: StopLateArrivals): Promise<Position> {
     return decideOn(this.store, approvalId, { type: 'StopLateArrivals' }, context);
   }
+}
+
+/** Who decides and when; while a part runs, with what is left of it to do. */
+async function decisionAbout(
+  store: EventStore,
+  state: KnownRemediation,
+  { actor }: RequestContext,
+  clock: Clock,
+): Promise<{ by: string; now: Date; partPending?: number }> {
+  return {
+    by: actor,
+    now: clock.now(),
+    ...(partRuns(state) ? { partPending: await pendingInPart(store, state) } : {}),
+  };
+}
+
+async function pendingInPart(
+  store: EventStore,
+  { submission: { planId }, approvedBatches = 0 }: KnownRemediation,
+): Promise<number> {
+  let pending = 0;
+  for (let batch = 0; batch < approvedBatches; batch += 1) {
+    // Of a batch that has settled the last event says that nothing is pending.
+    if ((await settledTally(store, planId, batch)) !== undefined) continue;
+    const { state } = await load(store, batchCodecs, batchDecider, batchStream(planId, batch));
+    if (state.status !== 'none') pending += ofOutcome(state.tally, 'pending');
+  }
+  return pending;
 }
 
 async function decideOn(

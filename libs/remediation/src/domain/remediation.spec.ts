@@ -230,11 +230,31 @@ describe('a remediation', () => {
       );
     });
 
-    it.each(where(({ status }) => status !== 'pending'))('is refused: %s', (situation) => {
-      given(...SITUATIONS[situation])
-        .when(command)
-        .thenRefused('notPending', { currentStatus: statusOf(situation) });
-    });
+    const running: Situation[] = ['partly approved', 'part queued', 'part in progress'];
+    it.each(where(({ status }) => status !== 'pending').filter((each) => !running.includes(each)))(
+      'is refused: %s',
+      (situation) => {
+        given(...SITUATIONS[situation])
+          .when(command)
+          .thenRefused('notPending', { currentStatus: statusOf(situation) });
+      },
+    );
+
+    it.each(running)(
+      'is refused until the part has finished, and says what is left of it: %s',
+      (situation) => {
+        const currentStatus = statusOf(situation);
+        given(...SITUATIONS[situation])
+          .when({ ...command, partPending: 7 })
+          .thenRefused('partRunning', { currentStatus, pending: 7 });
+        expect(() =>
+          decideRemediation(stateOf(...SITUATIONS[situation]), { ...command, partPending: 7 }),
+        ).toThrow(/7 of its copies are pending.*wait until the status is pending again/);
+        given(...SITUATIONS[situation])
+          .when(command)
+          .thenRefused('partRunning', { currentStatus });
+      },
+    );
 
     it.each(possible)('is refused to who proposed it: %s', (situation) => {
       given(...SITUATIONS[situation])

@@ -101,6 +101,8 @@ export type RemediationEvent =
 interface Decision {
   readonly by: string;
   readonly now: Date;
+  /** Copies of a part that runs which have no outcome yet; to be told to who decides too early. */
+  readonly partPending?: number;
 }
 
 export type RemediationCommand =
@@ -147,6 +149,10 @@ const FINISHED: ReadonlySet<Remediation['status']> = new Set([
 ]);
 
 export const isFinished = (status: Remediation['status']): boolean => FINISHED.has(status);
+
+/** Whether a part was approved, has not finished, and the rest is to be decided about after it. */
+export const partRuns = ({ status, approvedBatches, cancelRequested, overdue }: KnownRemediation): boolean =>
+  hasBegun(status) && approvedBatches !== undefined && cancelRequested !== true && overdue !== true;
 
 /** Whether anything of it may run, or has run. */
 export const hasBegun = (status: Remediation['status']): boolean =>
@@ -290,7 +296,10 @@ export function decideRemediation(state: Remediation, command: RemediationComman
  * Only a pending remediation can be decided, in time, and by somebody else than who proposed it: two people look at what
  * waits in Pending (Microsoft: one analyst adds, another approves).
  */
-function checkDecision({ status, submission }: KnownRemediation, { by, now }: Decision): void {
+function checkDecision(state: KnownRemediation, { by, now, partPending }: Decision): void {
+  const { status, submission } = state;
+  // Nobody decides about the rest before the part has shown what it does.
+  if (partRuns(state)) throw partRunning(status, partPending);
   if (status !== 'pending') throw notPending(status);
   if (isExpired(submission, now)) {
     throw conflict('expired', 'nobody has decided this remediation in time: propose it again', {
@@ -402,6 +411,16 @@ const notPending = (status: Status): ClawbackError =>
   conflict('notPending', `only a pending remediation can be decided; this one is ${status}`, {
     currentStatus: status,
   });
+
+const partRunning = (status: Status, pending: number | undefined): ClawbackError =>
+  conflict(
+    'partRunning',
+    'the part that was approved still runs' +
+      (pending === undefined ? '' : `, ${String(pending)} of its copies are pending`) +
+      ': wait until the status is pending again, look at what has become of it, and then decide about the rest; ' +
+      'to stop it now, cancel',
+    { currentStatus: status, ...(pending === undefined ? {} : { pending }) },
+  );
 
 const notFound = (): ClawbackError =>
   new ClawbackError('notFound', 'remediationNotFound', 'there is no remediation with this approval ID');
