@@ -195,6 +195,33 @@ describe('too much at once', () => {
     expect(await tenant.untilFinished(approvalId)).toMatchObject({ counts: { submitted: 4 } });
   });
 
+  it('is refused to an undo and a retry before anything is recorded, and they count what they would touch', async () => {
+    const tenant = await tenantWith(people(5));
+    await tenant.fault(person(1), { kind: 'error', code: 'ErrorAccessDenied', retryable: false });
+    const { approvalId } = await tenant.run(request());
+    await tenant.clearFault(person(1));
+    const step = (name: string): Promise<Answer> =>
+      tenant.as('approver').post(`/v1/remediations/${approvalId}/${name}`, {});
+    const refused = async (name: string, code: string, says: RegExp): Promise<void> => {
+      const before = await server.head();
+      expectProblem(await step(name), 422, code, says);
+      expect(await server.head()).toBe(before);
+    };
+    // Active, and as quiet as nothing else that is.
+    const scheduled = { startAt: new Date(Date.now() + 3_600_000).toISOString() };
+    await tenant.submit(request(scheduled));
+
+    await refused('undo', 'activeEmailsOverLimit', /9 .*limit is 7/);
+    // One of the five has failed: with that one there is room.
+    const retry = await step('retry');
+    expect(retry).toMatchObject({ status: 202, body: { plan: { emails: 1 } } });
+    await tenant.untilFinished((retry.body as SubmittedBody).approvalId);
+
+    await tenant.submit(request({ ...scheduled, selection: { emails: hand(1) } }));
+    await refused('retry', 'activeRemediationsOverLimit', /2 .*limit is 2/);
+    await refused('undo', 'activeRemediationsOverLimit', /2 .*limit is 2/);
+  });
+
   it('is not what waits for its approval', async () => {
     const tenant = await tenantWith(people(4));
     const proposals: SubmittedBody[] = [];

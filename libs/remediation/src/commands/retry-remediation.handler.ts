@@ -21,7 +21,7 @@ import {
   submittedBefore,
   type Submitted,
 } from './submission.js';
-import { checkActivity, decisionTerms, type RequestContext } from './submit-remediation.handler.js';
+import { checkActivityOfSome, decisionTerms, type RequestContext } from './submit-remediation.handler.js';
 
 /** Outcomes that may be otherwise the next time. */
 export const RETRYABLE = ['failed', 'timedOut', 'cancelled'] as const satisfies readonly Outcome[];
@@ -62,11 +62,14 @@ export class RetryRemediationHandler implements ICommandHandler<RetryRemediation
     const original = await knownRemediation(this.store, of);
     checkHasRun(original, 'retried');
     const { submission: first } = original;
+    const copies = () => this.copiesWith(first, new Set(outcomes));
+    const { recipientCopies } = first.plan;
+    await checkActivityOfSome(this.activity, this.limits, context.tenant, recipientCopies, copies);
     const planId = newId();
     const at: CommandContext = { ...context, correlationId: approvalId, commandId: planId };
     const batches = batchWriter(this.store, first.action, { approvalId, planId }, at);
     const { plan, ...planned } = await planNamed(
-      this.copiesWith(first, new Set(outcomes)),
+      copies(),
       { action: first.action, retryOf: of, outcomes: [...outcomes].sort() },
       (batch) => batches.write(batch),
     );
@@ -78,7 +81,6 @@ export class RetryRemediationHandler implements ICommandHandler<RetryRemediation
         `no copy of this remediation is ${outcomes.join(' or ')}`,
       );
     }
-    await checkActivity(this.activity, this.limits, context.tenant, plan.emails);
     const retry: Submission = {
       approvalId,
       planId,

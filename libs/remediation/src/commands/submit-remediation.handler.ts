@@ -5,6 +5,7 @@ import {
   allowsSendersCopy,
   emailKeyOf,
   type Action,
+  type PlannedCopy,
   type RemediationAction,
   type Submission,
   type Selection,
@@ -221,6 +222,28 @@ export async function checkActivity(
   if (active.emails + emails > limits.activeEmails) {
     throw tooActive('activeEmails', 'emails would be active', active.emails + emails, limits.activeEmails);
   }
+}
+
+/**
+ * The same for some of the copies of another remediation, before anything is written: of how many emails they are is
+ * counted only when it matters.
+ * @param atMost emails that the other remediation has touched
+ * @throws {ClawbackError} kind `limit`
+ */
+export async function checkActivityOfSome(
+  activity: ActiveRemediations,
+  limits: RemediationLimits,
+  tenant: string,
+  atMost: number,
+  copies: () => AsyncIterable<PlannedCopy> | Iterable<PlannedCopy>,
+): Promise<void> {
+  const { emails: active } = await activity.active(tenant);
+  let emails = atMost;
+  if (active + atMost > limits.activeEmails) {
+    emails = 0;
+    for await (const { kind } of copies()) if (kind === 'recipient') emails += 1;
+  }
+  await checkActivity(activity, limits, tenant, emails);
 }
 
 const tooActive = (field: string, what: string, actual: number, limit: number): ClawbackError =>

@@ -28,7 +28,7 @@ import {
   submittedBefore,
   type Submitted,
 } from './submission.js';
-import { checkActivity, type RequestContext } from './submit-remediation.handler.js';
+import { checkActivityOfSome, type RequestContext } from './submit-remediation.handler.js';
 
 /** One copy, as callers name it. */
 export interface CopyName {
@@ -116,15 +116,17 @@ export class UndoRemediationHandler implements ICommandHandler<UndoRemediation> 
     const planId = newId();
     const command = { ...context, correlationId: undoId, commandId: planId };
     const batches = batchWriter(this.store, 'undo', { approvalId: undoId, planId }, command);
-    const found = this.movedCopies(submission, wanted, context.tenant);
+    const found = () => this.movedCopies(submission, wanted, context.tenant);
     // Copies that are named are few: nothing is written before it is known that all can be brought back.
-    const moved = 'all' in scope ? found : await collect(found);
+    const named = 'all' in scope ? undefined : await collect(found());
     wanted.refuseTheRest(undoneBy);
-    const { plan, ...planned } = await planNamed(moved, { action: 'undo', of: approvalId }, (batch) =>
+    const moved = () => named ?? found();
+    const atMost = submission.plan.recipientCopies;
+    await checkActivityOfSome(this.activity, this.limits, context.tenant, atMost, moved);
+    const { plan, ...planned } = await planNamed(moved(), { action: 'undo', of: approvalId }, (batch) =>
       batches.write(batch),
     );
     await batches.drain();
-    await checkActivity(this.activity, this.limits, context.tenant, plan.emails);
 
     const undo: Submission = {
       approvalId: undoId,

@@ -11,7 +11,14 @@ import { InMemoryEventStore, InMemoryLog } from '../../../../test/support/in-mem
 import { messageOf, tallyOf } from '../../../../test/support/examples.js';
 import { batchCodecs, batchStream, remediationCodecs, remediationStream } from '../codecs.js';
 import type { BatchEvent, RemediationEvent, Submission } from '../domain/index.js';
-import { ActiveRemediations, CopyStates, RemediationLimits } from '../ports.js';
+import {
+  ActiveRemediations,
+  ApprovalPolicies,
+  CopyStates,
+  RemediationLimits,
+  type ApprovalPolicy,
+} from '../ports.js';
+import { RetryRemediation, RetryRemediationHandler } from './retry-remediation.handler.js';
 import { approvalIdFor, recordSubmission } from './submission.js';
 import { UndoRemediation, UndoRemediationHandler } from './undo-remediation.handler.js';
 
@@ -116,6 +123,47 @@ describe('an undo between its claim and its submission', () => {
   });
 });
 
+describe('an undo and a retry that would be too much at once', () => {
+  let log: InMemoryLog;
+  let store: InMemoryEventStore;
+  beforeEach(async () => {
+    log = new InMemoryLog();
+    store = new InMemoryEventStore(log);
+    await appendEvents(store, remediationCodecs, remediationStream('r1'), 'noStream', life, context);
+    await appendEvents(store, batchCodecs, batchStream('p1', 0), 'noStream', batch, context);
+  });
+
+  const undo = (active: ActiveRemediations) =>
+    new UndoRemediationHandler(store, movedByR1, active, limits).execute(
+      new UndoRemediation('r1', { all: true }, undefined, '', context, KEY),
+    );
+  const retry = (active: ActiveRemediations) =>
+    new RetryRemediationHandler(store, active, limits, noPolicy).execute(
+      new RetryRemediation('r1', ['failed'], undefined, '', context, true, KEY),
+    );
+
+  it.each([
+    ['emails', 'an undo', undo, { remediations: 0, emails: 1_000_000 }, 'activeEmailsOverLimit'],
+    ['remediations', 'an undo', undo, { remediations: 50, emails: 0 }, 'activeRemediationsOverLimit'],
+    ['remediations', 'a retry', retry, { remediations: 50, emails: 0 }, 'activeRemediationsOverLimit'],
+  ])(
+    'because of the %s are refused before a batch is written: %s',
+    async (_what, _which, ask, active, code) => {
+      const before = log.rows.length;
+      await expect(ask(busyWith(active))).rejects.toMatchObject({ code });
+      expect(log.rows).toHaveLength(before);
+    },
+  );
+
+  it('are counted by what they would touch, not by what was touched once', async () => {
+    // Nothing has failed, so that a retry would touch nothing.
+    const full = busyWith({ remediations: 0, emails: 1_000_000 });
+    await expect(retry(full)).rejects.toMatchObject({ code: 'nothingToRetry' });
+    const { submission } = await undo(busyWith({ remediations: 0, emails: 999_999 }));
+    expect(submission.plan).toMatchObject({ emails: 1 });
+  });
+});
+
 const DELETIONS = 'Recoverable Items/Deletions';
 const message = messageOf({ networkMessageId: 'm1' });
 const copyOf = { approvalId: 'r1', planId: 'p1', batch: 0 };
@@ -191,9 +239,17 @@ const movedByR1 = new (class extends CopyStates {
   }
 })();
 
-const nothingActive = new (class extends ActiveRemediations {
-  active(): Promise<{ remediations: number; emails: number }> {
-    return Promise.resolve({ remediations: 0, emails: 0 });
+const busyWith = (active: { remediations: number; emails: number }): ActiveRemediations =>
+  new (class extends ActiveRemediations {
+    active(): Promise<{ remediations: number; emails: number }> {
+      return Promise.resolve(active);
+    }
+  })();
+const nothingActive = busyWith({ remediations: 0, emails: 0 });
+
+const noPolicy = new (class extends ApprovalPolicies {
+  of(): ApprovalPolicy {
+    return { fourEyesFrom: undefined, fourEyesForHardDelete: false, expireAfterMs: 1 };
   }
 })();
 
