@@ -1,5 +1,5 @@
 import { ClawbackError, invalidInput } from '#libs/kernel';
-import { MAX_APPEND_BYTES, type ExpectedRevision, type NewEvent } from './event-store.js';
+import { MAX_APPEND_BYTES, type ExpectedRevision, type Metadata, type NewEvent } from './event-store.js';
 
 // What every adapter refuses before it asks its store.
 
@@ -37,6 +37,16 @@ export function toJson(field: string, value: unknown): string {
   }
   if (typeof json !== 'string') throw invalidInput([{ field, problem: 'is no JSON value' }], 'invalidEvent');
   return json;
+}
+
+/** As {@link toJson}; the events of an append mostly share one metadata object, whose text is made once. */
+export function metadataToJson(): (field: string, metadata: Metadata) => string {
+  const known = new Map<Metadata, string>();
+  return (field, metadata) => {
+    const json = known.get(metadata) ?? toJson(field, metadata);
+    known.set(metadata, json);
+    return json;
+  };
 }
 
 /** @throws {ClawbackError} `invalidInput` unless it is a whole number of at least so many. */

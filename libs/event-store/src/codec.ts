@@ -66,15 +66,28 @@ export class EventCodecs<E extends DomainEvent> {
    * @throws when the data does not fit its own schema: that is a defect here, and nothing wrong is ever stored.
    */
   encode(event: E, id: string, metadata: Metadata): NewEvent {
+    return this.encodeWith(event, id, (version) => ({ ...metadata, schemaVersion: version }));
+  }
+
+  /**
+   * Events of one append, as {@link encode} gives them. Those of the same version share their metadata object.
+   * @throws as {@link encode}.
+   */
+  encodeAll(events: readonly E[], idOf: (index: number) => string, metadata: Metadata): NewEvent[] {
+    const known = new Map<string, Metadata>();
+    const metadataOf = (version: string): Metadata => {
+      const shared = known.get(version) ?? { ...metadata, schemaVersion: version };
+      known.set(version, shared);
+      return shared;
+    };
+    return events.map((event, index) => this.encodeWith(event, idOf(index), metadataOf));
+  }
+
+  private encodeWith(event: E, id: string, metadataOf: (version: string) => Metadata): NewEvent {
     const codec = this.codecs.get(event.type);
     if (codec === undefined) throw new Error(`no codec for ${event.type}`);
     const data = codec.schema.parse(event.data);
-    return {
-      id,
-      type: event.type,
-      data,
-      metadata: { ...metadata, schemaVersion: String(newestVersion(codec)) },
-    };
+    return { id, type: event.type, data, metadata: metadataOf(String(newestVersion(codec))) };
   }
 
   /**

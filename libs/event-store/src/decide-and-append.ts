@@ -1,4 +1,4 @@
-import { idFrom, type Position } from '#libs/kernel';
+import { idsFrom, type Position } from '#libs/kernel';
 import type { DomainEvent, EventCodecs } from './codec.js';
 import {
   WrongExpectedRevision,
@@ -117,7 +117,5 @@ export const appendEvents = <Event extends DomainEvent>(
   store.append(
     stream,
     expected,
-    events.map((event, index) =>
-      codecs.encode(event, idFrom(context.commandId, stream, String(index)), metadataOf(context)),
-    ),
+    codecs.encodeAll(events, idsFrom(context.commandId, stream), metadataOf(context)),
   );

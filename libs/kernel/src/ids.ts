@@ -11,5 +11,14 @@ export const newId = (): string => uuidv7();
 export const idFrom = (...parts: readonly string[]): string =>
   v5(parts.map((part) => `${String(part.length)}:${part}`).join(''), NAMESPACE);
 
+/**
+ * Ids of a series, as {@link idFrom} gives them but for one hash in all: an index (up to 2 ** 32) is in the last eight
+ * digits, the hash in those before.
+ */
+export function idsFrom(...parts: readonly string[]): (index: number) => string {
+  const hashed = idFrom(...parts).slice(0, -8);
+  return (index) => hashed + index.toString(16).padStart(8, '0');
+}
+
 /** Hex SHA-256 of a text. */
 export const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex');

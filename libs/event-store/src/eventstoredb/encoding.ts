@@ -6,7 +6,7 @@ import {
   type RecordedEvent as ServerEvent,
 } from '@eventstore/db-client';
 import { ClawbackError, invalidInput } from '#libs/kernel';
-import { checkAppend, checkAppendSize, toJson } from '../append-rules.js';
+import { checkAppend, checkAppendSize, metadataToJson, toJson } from '../append-rules.js';
 import { type ExpectedRevision, type Metadata, type NewEvent, type RecordedEvent } from '../event-store.js';
 
 /** An event as it comes from a read or a subscription. */
@@ -37,7 +37,8 @@ export function encodeAppend(
 ): EventData[] {
   checkName('stream', stream);
   checkAppend(expected, events);
-  const encoded = events.map(encodeEvent);
+  const metadataJson = metadataToJson();
+  const encoded = events.map((event, index) => encodeEvent(event, `events[${index}]`, metadataJson));
   checkAppendSize(encoded.reduce((sum, { bytes }) => sum + bytes, 0));
   return encoded.map(({ event }) => event);
 }
@@ -46,8 +47,11 @@ export function encodeAppend(
  * A bare text goes as bytes: where JSON cannot be read the client hands out its text instead, which would look just the
  * same.
  */
-function encodeEvent({ id, type, data, metadata }: NewEvent, index: number): Encoded {
-  const field = `events[${index}]`;
+function encodeEvent(
+  { id, type, data, metadata }: NewEvent,
+  field: string,
+  metadataJson: ReturnType<typeof metadataToJson>,
+): Encoded {
   if (!UUID.test(id)) throw invalid(`${field}.id`, 'must be a UUID in small letters');
   checkName(`${field}.type`, type);
   const json = toJson(`${field}.data`, data);
@@ -55,7 +59,7 @@ function encodeEvent({ id, type, data, metadata }: NewEvent, index: number): Enc
     id.length +
     2 * Buffer.byteLength(type) +
     Buffer.byteLength(json) +
-    Buffer.byteLength(toJson(`${field}.metadata`, metadata));
+    Buffer.byteLength(metadataJson(`${field}.metadata`, metadata));
   const event =
     typeof data === 'string'
       ? binaryEvent({ id, type, metadata, data: new Uint8Array(Buffer.from(json)) })

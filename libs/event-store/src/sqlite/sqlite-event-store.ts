@@ -1,6 +1,6 @@
 import { ClawbackError, invalidInput, isClawbackError, START, type Position } from '#libs/kernel';
 import { SqliteFile, type SqlRow } from '#libs/sqlite';
-import { checkAppend, checkAppendSize, checkCount, toJson } from '../append-rules.js';
+import { checkAppend, checkAppendSize, checkCount, metadataToJson, toJson } from '../append-rules.js';
 import { RecentEvents, type ReadEvent } from './recent-events.js';
 import {
   EventStore,
@@ -35,8 +35,8 @@ const SCHEMA = `
 
 const LAST_REVISION = 'SELECT revision FROM events WHERE stream = ? ORDER BY revision DESC LIMIT 1';
 const HEAD = 'SELECT max(position) AS position FROM events';
-const INSERT = `INSERT INTO events (stream, revision, id, type, data, metadata) VALUES (?, ?, ?, ?, ?, ?)
-  RETURNING position`;
+const INSERT = 'INSERT INTO events (stream, revision, id, type, data, metadata) VALUES (?, ?, ?, ?, ?, ?)';
+const LAST_INSERTED = 'SELECT last_insert_rowid() AS position';
 const IDS_FROM = `SELECT id, revision, position FROM events WHERE stream = ? AND revision >= ?
   ORDER BY revision LIMIT ?`;
 const EVENTS = 'SELECT position, stream, revision, id, type, data, metadata FROM events';
@@ -225,13 +225,12 @@ export class SqliteEventStore extends EventStore {
   }
 
   private insert(stream: string, first: bigint, events: readonly EncodedEvent[]): AppendResult {
-    let position: Position = START;
     let revision = first;
     for (const event of events) {
-      const row = this.file.get(INSERT, stream, revision, event.id, event.type, event.data, event.metadata);
-      position = toPosition(row?.position ?? null);
+      this.file.run(INSERT, stream, revision, event.id, event.type, event.data, event.metadata);
       revision += 1n;
     }
+    const position = toPosition(this.file.get(LAST_INSERTED)?.position ?? null);
     return { revision: revision - 1n, position };
   }
 
@@ -328,20 +327,24 @@ function encodeAppend(
 ): readonly EncodedEvent[] {
   checkText('stream', stream);
   checkAppend(expected, events);
-  const encoded = events.map(encodeEvent);
+  const metadataJson = metadataToJson();
+  const encoded = events.map((event, index) => encodeEvent(event, `events[${index}]`, metadataJson));
   checkAppendSize(encoded.reduce((sum, event) => sum + sizeOf(event), 0));
   return encoded;
 }
 
-function encodeEvent(event: NewEvent, index: number): EncodedEvent {
-  const field = `events[${index}]`;
+function encodeEvent(
+  event: NewEvent,
+  field: string,
+  metadataJson: ReturnType<typeof metadataToJson>,
+): EncodedEvent {
   checkText(`${field}.id`, event.id);
   checkText(`${field}.type`, event.type);
   return {
     id: event.id,
     type: event.type,
     data: toJson(`${field}.data`, event.data),
-    metadata: toJson(`${field}.metadata`, event.metadata),
+    metadata: metadataJson(`${field}.metadata`, event.metadata),
   };
 }
 
