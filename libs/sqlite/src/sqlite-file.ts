@@ -55,20 +55,20 @@ export class SqliteFile {
 
   /** @returns how many rows changed. */
   run(sql: string, ...values: readonly SqlValue[]): number {
-    return this.statement(sql).run(...values.map(bindable)).changes;
+    return this.statement(sql).run(...bindable(values)).changes;
   }
 
   get(sql: string, ...values: readonly SqlValue[]): SqlRow | undefined {
-    return this.statement(sql).get(...values.map(bindable)) as SqlRow | undefined;
+    return this.statement(sql).get(...bindable(values)) as SqlRow | undefined;
   }
 
   /** The rows one by one, for a reader that may stop early. Read to the end or break before anything is awaited. */
   iterate(sql: string, ...values: readonly SqlValue[]): IterableIterator<SqlRow> {
-    return this.statement(sql).iterate(...values.map(bindable)) as IterableIterator<SqlRow>;
+    return this.statement(sql).iterate(...bindable(values)) as IterableIterator<SqlRow>;
   }
 
   all(sql: string, ...values: readonly SqlValue[]): SqlRow[] {
-    return this.statement(sql).all(...values.map(bindable)) as SqlRow[];
+    return this.statement(sql).all(...bindable(values)) as SqlRow[];
   }
 
   /** Runs `work` in one transaction that takes the write lock at once; rolls back when it throws. Not reentrant. */
@@ -172,8 +172,10 @@ function enterWalMode(db: Database): void {
 }
 
 /** The driver would cut a text at NUL and bind `undefined` as NULL: neither may happen in silence. */
-function bindable(value: SqlValue | undefined): SqlValue {
-  if (value === undefined) throw new TypeError('cannot bind undefined: use null');
-  if (typeof value === 'string' && value.includes('\0')) throw new TypeError('cannot bind a text with NUL');
-  return value;
+function bindable(values: readonly (SqlValue | undefined)[]): readonly SqlValue[] {
+  for (const value of values) {
+    if (value === undefined) throw new TypeError('cannot bind undefined: use null');
+    if (typeof value === 'string' && value.includes('\0')) throw new TypeError('cannot bind a text with NUL');
+  }
+  return values as readonly SqlValue[];
 }
