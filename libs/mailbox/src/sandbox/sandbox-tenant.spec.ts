@@ -211,6 +211,22 @@ describe('SandboxTenant', () => {
       expect(folderOf(aCopy('m1'))).toBe(Folders.inbox);
     });
 
+    it('carries out the others of a turn when one of them cannot be', async () => {
+      const copies = [aCopy('m1'), aCopy('m2'), aCopy('m3')] as const;
+      await tenant.deliver(copies, 1n);
+
+      const [first, broken, last] = await Promise.allSettled([
+        move(copies[0], 'op-1'),
+        move({ ...copies[1], mailbox: 'a\0b' }, 'op-2'),
+        move(copies[2], 'op-3'),
+      ]);
+
+      expect(first).toEqual({ status: 'fulfilled', value: MOVED });
+      expect(broken.status).toBe('rejected');
+      expect(last).toEqual({ status: 'fulfilled', value: MOVED });
+      expect(journal().map(({ operationId }) => operationId)).toEqual(['op-1', 'op-3']);
+    });
+
     it('counts the copies of one tenant only', async () => {
       await tenant.deliver([aCopy('m1'), aCopy('m2'), aCopy('m1', { tenant: 'fabrikam' })], 0n);
       await move(aCopy('m1'), 'op');

@@ -21,6 +21,17 @@ import {
 
 type CopyKind = MoveRequest['copyKind'];
 
+/** What to answer once the transaction is committed. */
+type Answer = () => MoveResult | Promise<MoveResult>;
+
+/** A move that waits for the transaction of its turn. */
+interface AskedMove {
+  readonly request: MoveRequest;
+  readonly signal: AbortSignal;
+  readonly resolve: (answer: Answer) => void;
+  readonly reject: (error: unknown) => void;
+}
+
 /** One copy of a message as it is delivered: which mailbox it is in and the folder it first lands in. */
 export interface SandboxCopy {
   readonly tenant: string;
@@ -76,6 +87,14 @@ export interface SandboxOptions {
   readonly clock?: Clock;
 }
 
+/** All that a move depends on, in one row: the fault of its mailbox, what the same operation did before, and the copy. */
+const SITUATION = `
+  SELECT fault, remaining, fromFolder, toFolder, copies.tenant IS NOT NULL AS isThere, folder
+  FROM (SELECT ? AS tenant, ? AS mailbox, ? AS networkMessageId, ? AS copyKind, ? AS operationId)
+    LEFT JOIN faults USING(tenant, mailbox)
+    LEFT JOIN moves USING(tenant, operationId, mailbox, networkMessageId, copyKind)
+    LEFT JOIN copies USING(tenant, mailbox, networkMessageId, copyKind)`;
+
 const ONE_HOUR_MS = 3_600_000;
 const JOURNAL_PAGE = 500;
 
@@ -130,6 +149,7 @@ export class SandboxTenant extends MailboxGateway {
   private readonly file: SqliteFile;
   private readonly clock: Clock;
   private readonly sleepers = new Set<() => void>();
+  private asked: AskedMove[] = [];
 
   constructor(path: string, options: SandboxOptions = {}) {
     super();
@@ -170,7 +190,10 @@ export class SandboxTenant extends MailboxGateway {
 
   override async move(request: MoveRequest, signal: AbortSignal): Promise<MoveResult> {
     refuseWhenFired(signal);
-    const answer = await this.write(() => this.attempt(request, signal));
+    const answer = await new Promise<Answer>((resolve, reject) => {
+      this.asked.push({ request, signal, resolve, reject });
+      if (this.asked.length === 1) void this.moveAllAsked();
+    });
     return answer();
   }
 
@@ -248,13 +271,50 @@ export class SandboxTenant extends MailboxGateway {
     return Promise.resolve();
   }
 
+  /** All moves that are asked for in this turn, as one. Never rejects. */
+  private async moveAllAsked(): Promise<void> {
+    let taken: AskedMove[] = [];
+    const takeAll = (): AskedMove[] => {
+      taken = this.asked;
+      this.asked = [];
+      return taken;
+    };
+    try {
+      const answers = await this.write(() =>
+        takeAll().map(({ request, signal, resolve }) => {
+          const answer = this.answerTo(request, signal);
+          return () => {
+            resolve(answer);
+          };
+        }),
+      );
+      for (const answer of answers) answer();
+    } catch (error) {
+      // The transaction failed, or did not begin.
+      for (const { reject } of [...taken, ...takeAll()]) reject(error);
+    }
+  }
+
+  /** What is wrong with one move fails no other; it is found before anything is written. */
+  private answerTo(request: MoveRequest, signal: AbortSignal): Answer {
+    try {
+      return this.attempt(request, signal);
+    } catch (error) {
+      if (isSqliteError(error)) throw error;
+      return () => {
+        throw error;
+      };
+    }
+  }
+
   /**
    * Runs inside the transaction and gives what to answer after its commit: a fault that counts down must not be rolled
    * back by the error it makes.
    */
-  private attempt(request: MoveRequest, signal: AbortSignal): () => MoveResult | Promise<MoveResult> {
-    refuseWhenFired(signal);
-    const fault = this.useFault(request.tenant, request.mailbox);
+  private attempt(request: MoveRequest, signal: AbortSignal): Answer {
+    if (signal.aborted) return giveUp;
+    const situation = this.situation(request);
+    const fault = this.useFault(request, situation);
     switch (fault?.kind) {
       case 'missingMailbox':
         return () => ({ kind: 'mailboxNotFound' });
@@ -269,7 +329,7 @@ export class SandboxTenant extends MailboxGateway {
       case 'movedByUser':
       case 'deletedByUser':
       case undefined: {
-        const result = this.carryOut(request);
+        const result = this.carryOut(request, situation);
         return () => result;
       }
     }
@@ -288,46 +348,45 @@ export class SandboxTenant extends MailboxGateway {
     }
     return this.write(() => {
       refuseWhenFired(signal);
-      return this.carryOut(request);
+      return this.carryOut(request, this.situation(request));
     });
   }
 
-  /** The fault that hits this call, if any, counted down by it. */
-  private useFault(tenant: string, mailbox: string): Fault | undefined {
-    const key = [tenant, mailbox.toLowerCase()] as const;
-    const row = this.file.get('SELECT fault, remaining FROM faults WHERE tenant = ? AND mailbox = ?', ...key);
-    if (row === undefined || row.remaining === 0) return undefined;
-    if (row.remaining !== null) {
-      this.file.run('UPDATE faults SET remaining = remaining - 1 WHERE tenant = ? AND mailbox = ?', ...key);
-    }
-    return faultOf(row);
+  private situation(request: MoveRequest): SqlRow {
+    const row = this.file.get(SITUATION, ...keyOf(request), request.operationId);
+    if (row === undefined) throw new TypeError('sandbox: expected a row for every move');
+    return row;
   }
 
-  private carryOut(request: MoveRequest): MoveResult {
+  /** The fault that hits this call, if any, counted down by it. */
+  private useFault({ tenant, mailbox }: MoveRequest, situation: SqlRow): Fault | undefined {
+    const { fault, remaining } = situation;
+    if (fault === null || remaining === 0) return undefined;
+    if (remaining !== null) {
+      this.file.run(
+        'UPDATE faults SET remaining = remaining - 1 WHERE tenant = ? AND mailbox = ?',
+        tenant,
+        mailbox.toLowerCase(),
+      );
+    }
+    return faultOf(situation);
+  }
+
+  private carryOut(request: MoveRequest, situation: SqlRow): MoveResult {
     const { to, onlyFrom } = request;
-    const earlier = this.earlierMove(request);
-    if (earlier !== undefined) return earlier;
-    const copy = this.copy(request);
-    if (copy === undefined && !this.isKnown(request.tenant, request.mailbox)) {
+    if (situation.fromFolder !== null) {
+      return { kind: 'moved', from: textOf(situation, 'fromFolder'), to: textOf(situation, 'toFolder') };
+    }
+    if (situation.isThere === 0 && !this.isKnown(request.tenant, request.mailbox)) {
       return { kind: 'mailboxNotFound' };
     }
-    if (copy === undefined || copy.folder === null) return { kind: 'notFound' };
-    const folder = textOf(copy, 'folder');
+    if (situation.folder === null) return { kind: 'notFound' };
+    const folder = textOf(situation, 'folder');
     if (folder === Folders.recoverablePurges) return { kind: 'notFound' };
     if (folder === to) return { kind: 'alreadyInDestination', folder };
     if (onlyFrom !== undefined && folder !== onlyFrom) return { kind: 'movedSince', folder };
     this.relocate(request, folder);
     return { kind: 'moved', from: folder, to };
-  }
-
-  private earlierMove(request: MoveRequest): MoveResult | undefined {
-    const { tenant, operationId, networkMessageId, copyKind } = request;
-    const row = this.file.get(
-      `SELECT fromFolder, toFolder FROM moves
-       WHERE tenant = ? AND operationId = ? AND mailbox = ? AND networkMessageId = ? AND copyKind = ?`,
-      ...[tenant, operationId, request.mailbox.toLowerCase(), networkMessageId, copyKind],
-    );
-    return row && { kind: 'moved', from: textOf(row, 'fromFolder'), to: textOf(row, 'toFolder') };
   }
 
   private relocate(request: MoveRequest, from: Folder): void {
@@ -474,8 +533,12 @@ const faultOf = (row: SqlRow): Fault => {
   return typeof row.remaining === 'number' ? ({ ...fault, times: row.remaining } as Fault) : fault;
 };
 
+const giveUp = (): never => {
+  throw new MailboxError('timeout', 'gave up before the mailbox answered', true);
+};
+
 function refuseWhenFired(signal: AbortSignal | undefined): void {
-  if (signal?.aborted) throw new MailboxError('timeout', 'gave up before the mailbox answered', true);
+  if (signal?.aborted) giveUp();
 }
 
 /** A failure of the file becomes `unavailable`; anything else is passed on as it is. */
