@@ -649,7 +649,7 @@ describe('several workers', () => {
     gates.kim.open();
 
     expect(await loser).toBeUndefined();
-    expect(signals.map((signal) => signal.aborted)).toEqual([true, false]);
+    expect(signals[0]?.aborted).toBe(true);
     gates.ann.open();
     await new Promise((resolve) => setImmediate(resolve));
     expect(gateway.requests.map((request) => request.operationId)).toEqual(['p1/0/0', 'p1/0/1']);

@@ -178,9 +178,13 @@ export class BatchRunner {
     tenant: string,
     deadlines: CopyDeadlines,
   ): Promise<CopyResult | undefined> {
+    if (deadlines.areOver) return Promise.resolve(undefined);
     const request = moveRequest(state, target, tenant);
-    return deadlines.within((signal) =>
-      this.lanes.run(`${tenant}/${request.mailbox}`, () => orAbort(this.move(request, signal), signal)),
+    // Its place in the lane ends as well: a gateway that does not heed the signal must not keep it.
+    return deadlines.within(
+      this.lanes.run(`${tenant}/${request.mailbox}`, () =>
+        deadlines.within(this.move(request, deadlines.signal)),
+      ),
     );
   }
 
@@ -241,19 +245,6 @@ const moveRequest = (state: Started, target: number, tenant: string): MoveReques
   };
 };
 
-/** Rejects when the signal fires first: a gateway that does not heed it must not keep its place in the lane. */
-function orAbort<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise<T>((resolve, reject) => {
-    const give = (): void => {
-      reject(new Error('given up'));
-    };
-    signal.addEventListener('abort', give, { once: true });
-    work.then(resolve, reject).finally(() => {
-      signal.removeEventListener('abort', give);
-    });
-  });
-}
-
 /** Whether the work ends within so many milliseconds. */
 async function endsWithin(work: Promise<unknown>, ms: number): Promise<boolean> {
   const timer = new AbortController();
@@ -268,14 +259,18 @@ async function endsWithin(work: Promise<unknown>, ms: number): Promise<boolean> 
  * turn, so that none that waited for a place takes up the one of another that has just ended.
  */
 class CopyDeadlines {
-  private readonly open = new Set<(result: CopyResult | undefined) => void>();
+  private readonly controller = new AbortController();
   private readonly timer: NodeJS.Timeout;
-  private over = false;
+  private readonly ended: Promise<CopyResult | undefined>;
+  private end: (result: CopyResult | undefined) => void = () => undefined;
 
   constructor(
     ms: number,
     private readonly stopping: AbortSignal,
   ) {
+    this.ended = new Promise((resolve) => {
+      this.end = resolve;
+    });
     this.timer = setTimeout(() => {
       this.endAll({ kind: 'timedOut' });
     }, ms);
@@ -283,20 +278,18 @@ class CopyDeadlines {
     if (stopping.aborted) this.close();
   }
 
-  /** What `work` answers; timedOut when the deadline comes first; undefined when the work is ended first. */
-  within(work: (signal: AbortSignal) => Promise<CopyResult>): Promise<CopyResult | undefined> {
-    if (this.over) return Promise.resolve(undefined);
-    return new Promise((resolve, reject) => {
-      const controller = new AbortController();
-      const end = (result: CopyResult | undefined): void => {
-        resolve(result);
-        controller.abort();
-      };
-      this.open.add(end);
-      work(controller.signal)
-        .then(resolve, reject)
-        .finally(() => this.open.delete(end));
-    });
+  /** Fires when all are ended. */
+  get signal(): AbortSignal {
+    return this.controller.signal;
+  }
+
+  get areOver(): boolean {
+    return this.signal.aborted;
+  }
+
+  /** What the work answers; timedOut when the deadline comes first; undefined when the work is ended first. */
+  within(work: Promise<CopyResult | undefined>): Promise<CopyResult | undefined> {
+    return Promise.race([work, this.ended]);
   }
 
   /** Ends what is still open, and begins nothing more. */
@@ -305,9 +298,9 @@ class CopyDeadlines {
   };
 
   private endAll(result: CopyResult | undefined): void {
-    this.over = true;
     clearTimeout(this.timer);
     this.stopping.removeEventListener('abort', this.close);
-    for (const end of [...this.open]) end(result);
+    this.end(result);
+    this.controller.abort();
   }
 }
