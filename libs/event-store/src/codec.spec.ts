@@ -57,6 +57,19 @@ describe('encoding an event', () => {
     expect(codecs.encode(renamed, 'id-1', {}).metadata).toEqual({ schemaVersion: '2' });
   });
 
+  it('encodes the events of an append as it would each of them', () => {
+    const events: DeskEvent[] = [
+      { type: 'Closed', data: { items: [] } },
+      { type: 'Renamed', data: { label: 'North' } },
+      { type: 'Closed', data: { items: [{ price: 3 }] } },
+    ];
+    const encoded = codecs.encodeAll(events, (index) => `id-${String(index)}`, { actor: 'kim' });
+    expect(encoded).toEqual(
+      events.map((event, index) => codecs.encode(event, `id-${String(index)}`, { actor: 'kim' })),
+    );
+    expect(encoded[2]?.metadata).toBe(encoded[0]?.metadata);
+  });
+
   it('does not let the caller say which version it is', () => {
     const event: DeskEvent = { type: 'Renamed', data: { label: 'North' } };
     expect(codecs.encode(event, 'id-1', { schemaVersion: '9' }).metadata.schemaVersion).toBe('2');
