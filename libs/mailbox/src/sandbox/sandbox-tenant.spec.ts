@@ -95,6 +95,17 @@ describe('SandboxTenant', () => {
     });
   });
 
+  it('knows the mailboxes of a file that has no list of them yet', async () => {
+    await tenant.deliver([aCopy('m1')], 1n);
+    await tenant.close();
+    const file = new SqliteFile(pathOf('sandbox.db'), { durability: 'full' });
+    file.exec('DROP TABLE mailboxes');
+    file.close();
+    tenant = new SandboxTenant(pathOf('sandbox.db'));
+
+    expect(await move(aCopy('m2'), 'op-1')).toEqual({ kind: 'notFound' });
+  });
+
   describe('whenDelivered', () => {
     it('resolves at once for what is delivered, and for the start', async () => {
       await tenant.whenDelivered(START);

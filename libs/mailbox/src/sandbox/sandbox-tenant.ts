@@ -100,6 +100,7 @@ const JOURNAL_PAGE = 500;
 
 const SCHEMA = `
   -- A copy whose folder is NULL is purged: the row stays, so that a repeated delivery does not bring it back.
+  -- The message comes first in the key, as in the order of a plan: what a batch moves is on a few pages.
   CREATE TABLE IF NOT EXISTS copies(
     tenant TEXT NOT NULL,
     mailbox TEXT NOT NULL,
@@ -108,8 +109,16 @@ const SCHEMA = `
     internetMessageId TEXT NOT NULL,
     folder TEXT,
     previousFolder TEXT,
-    PRIMARY KEY(tenant, mailbox, networkMessageId, copyKind)
+    PRIMARY KEY(tenant, networkMessageId, mailbox, copyKind)
   ) WITHOUT ROWID;
+  -- Those to which something was ever delivered.
+  CREATE TABLE IF NOT EXISTS mailboxes(
+    tenant TEXT NOT NULL,
+    mailbox TEXT NOT NULL,
+    PRIMARY KEY(tenant, mailbox)
+  ) WITHOUT ROWID;
+  -- A file of before there was that table.
+  INSERT INTO mailboxes SELECT DISTINCT tenant, mailbox FROM copies WHERE NOT EXISTS(SELECT 1 FROM mailboxes);
   CREATE TABLE IF NOT EXISTS moves(
     sequence INTEGER PRIMARY KEY,
     tenant TEXT NOT NULL,
@@ -168,6 +177,7 @@ export class SandboxTenant extends MailboxGateway {
   async deliver(copies: readonly SandboxCopy[], position: Position): Promise<void> {
     await this.write(() => {
       for (const copy of copies) this.place(copy);
+      this.makeKnown(copies);
       this.file.run('UPDATE delivered SET position = max(position, ?)', formatPosition(position));
     });
     this.wake();
@@ -413,6 +423,16 @@ export class SandboxTenant extends MailboxGateway {
     );
   }
 
+  private makeKnown(copies: readonly SandboxCopy[]): void {
+    const mailboxes = new Map(copies.map((copy) => [`${copy.tenant}/${copy.mailbox}`, copy]));
+    for (const { tenant, mailbox } of mailboxes.values()) {
+      this.file.run(
+        'INSERT INTO mailboxes(tenant, mailbox) VALUES(?, ?) ON CONFLICT DO NOTHING',
+        ...[tenant, mailbox.toLowerCase()],
+      );
+    }
+  }
+
   private copy(key: CopyKey): SqlRow | undefined {
     return this.file.get(
       `SELECT folder, previousFolder FROM copies
@@ -425,7 +445,7 @@ export class SandboxTenant extends MailboxGateway {
   private isKnown(tenant: string, mailbox: string): boolean {
     const key = [tenant, mailbox.toLowerCase()] as const;
     const found = this.file.get(
-      `SELECT EXISTS(SELECT 1 FROM copies WHERE tenant = ? AND mailbox = ?)
+      `SELECT EXISTS(SELECT 1 FROM mailboxes WHERE tenant = ? AND mailbox = ?)
            OR EXISTS(SELECT 1 FROM faults WHERE tenant = ? AND mailbox = ?) AS known`,
       ...[...key, ...key],
     );
