@@ -81,6 +81,10 @@ export interface LogPage {
 /** Entries read at once while the whole history is gone through. */
 const HISTORY_PAGE = 200;
 
+/** Batches read at once: a page of the log is in one or two of them, the whole log in all. */
+const BATCHES_OF_PAGE = 2;
+const BATCHES_AT_ONCE = 8;
+
 /** Queries of the Action Center. Every one is bound to a tenant. */
 export class ActionCenter {
   constructor(private readonly store: ReadStore) {}
@@ -136,7 +140,7 @@ export class ActionCenter {
   ): Promise<LogPage> {
     const items: LogRow[] = [];
     let last: readonly Scalar[] | undefined;
-    for await (const { id, doc, first } of this.batches(entry, filter, after)) {
+    for await (const { id, doc, first } of this.batches(entry, filter, { limit: BATCHES_OF_PAGE, after })) {
       for (let index = first; index < doc.items.length; index += 1) {
         const row = rowOf(entry, doc, doc.items[index] as LogItem);
         if (!matches(row, filter)) continue;
@@ -170,11 +174,14 @@ export class ActionCenter {
   async *batches(
     entry: HistoryDoc,
     filter: LogFilter,
-    after?: readonly Scalar[],
+    {
+      limit = BATCHES_AT_ONCE,
+      after,
+    }: { readonly limit?: number; readonly after?: readonly Scalar[] | undefined } = {},
   ): AsyncGenerator<Stored<ActionLogDoc> & { readonly first: number }> {
     const where = logConditions(entry, filter);
     if (after !== undefined) where.push({ field: 'id', op: 'gte', value: String(after[0]) });
-    for await (const items of pagesOf(this.store, actionLogView, { where, limit: 2 })) {
+    for await (const items of pagesOf(this.store, actionLogView, { where, limit })) {
       for (const stored of items) {
         yield { ...stored, first: after?.[0] === stored.id ? Number(after[1]) + 1 : 0 };
       }

@@ -126,6 +126,18 @@ describe('an export', () => {
   });
 });
 
+describe('NDJSON', () => {
+  it('has an object a row, whatever the row before holds', () => {
+    const cell = fc.oneof(fc.string({ unit: 'binary' }), fc.constantFrom('', '1', 1, 0, true, 'true', null));
+    fc.assert(
+      fc.property(fc.array(fc.tuple(cell, cell)), (rows) => {
+        const expected = rows.map(([a, b]) => `${JSON.stringify({ A: a, B: b })}\n`).join('');
+        expect(tableWriter('ndjson', columns).rows(rows)).toBe(expected);
+      }),
+    );
+  });
+});
+
 describe('CSV', () => {
   const text = (rows: readonly Row[]): string => {
     const writer = tableWriter('csv', columns);
@@ -152,6 +164,34 @@ describe('CSV', () => {
       expect(data[1]).toEqual([`'${formula}`, 'x']);
     },
   );
+
+  it('quotes as a library does, byte for byte', () => {
+    const unit = fc.constantFrom(
+      'a',
+      ',',
+      '"',
+      '\n',
+      '\r',
+      '\t',
+      ' ',
+      '=',
+      '-',
+      "'",
+      '\uFEFF',
+      '\uFF1D',
+      '𝄞',
+    );
+    const cell = fc.oneof(fc.string({ unit, maxLength: 4 }), fc.integer(), fc.boolean(), fc.constant(null));
+    const escapeFormulae = /^[=+\-@\t\r\n\uFF1D\uFF0B\uFF0D\uFF20]/;
+    fc.assert(
+      fc.property(fc.array(fc.tuple(cell, cell), { minLength: 1 }), (rows) => {
+        const texts = rows.map((row) => row.map((one) => (one === null ? null : String(one))));
+        const expected = Papa.unparse(texts, { newline: '\r\n', escapeFormulae });
+        expect(text(rows)).toBe(`A,B\r\n${expected}\r\n`);
+      }),
+      { numRuns: 1000 },
+    );
+  });
 
   it('writes booleans as words and nothing for null', () => {
     expect(text([[true, null]])).toBe('A,B\r\ntrue,\r\n');

@@ -1,5 +1,3 @@
-import Papa from 'papaparse';
-
 /** What a cell may hold; NDJSON keeps its type, CSV writes it as text. */
 export type Cell = string | number | boolean | null;
 
@@ -26,28 +24,61 @@ export const tableWriter = <Row>(
 
 /**
  * How a cell begins that a spreadsheet may take for a formula, full-width forms included: it is given a leading
- * apostrophe. Our own expression, since the library's default overlooks a formula with a line break in it.
+ * apostrophe.
  */
 const FORMULA = /^[=+\-@\t\r\n\uFF1D\uFF0B\uFF0D\uFF20]/;
 
-const csv = (lines: readonly (readonly (string | null)[])[]): string =>
-  lines.length === 0
-    ? ''
-    : `${Papa.unparse(lines as (string | null)[][], { newline: '\r\n', escapeFormulae: FORMULA })}\r\n`;
+/** What only a quoted cell may hold, or how it may begin or end. */
+const QUOTED = /[",\r\n\uFEFF]|^[ =+\-@\t\uFF1D\uFF0B\uFF0D\uFF20]| $/;
 
 /** RFC 4180: a header line, then one line a row. Null is an empty cell. */
 const csvWriter = <Row>(columns: readonly ExportColumn<Row>[]): TableWriter<Row> => ({
-  head: csv([columns.map(({ name }) => name)]),
-  rows: (rows) => csv(rows.map((row) => columns.map(({ of }) => asText(of(row))))),
+  head: `${columns.map(({ name }) => csvCell(name)).join(',')}\r\n`,
+  rows: lineWriter(columns, (_name, index) => (index === 0 ? '' : ','), csvCell, '\r\n'),
 });
 
-const asText = (cell: Cell): string | null => (cell === null ? null : String(cell));
+function csvCell(cell: Cell): string {
+  if (cell === null) return '';
+  const text = String(cell);
+  if (!QUOTED.test(text)) return text;
+  return `"${FORMULA.test(text) ? "'" : ''}${text.replaceAll('"', '""')}"`;
+}
 
 /** One JSON object a line, with the columns as its members. */
 const ndjsonWriter = <Row>(columns: readonly ExportColumn<Row>[]): TableWriter<Row> => ({
   head: '',
-  rows: (rows) => rows.map((row) => `${JSON.stringify(objectOf(columns, row))}\n`).join(''),
+  rows: lineWriter(
+    columns,
+    (name, index) => `${index === 0 ? '{' : ','}${JSON.stringify(name)}:`,
+    (cell) => JSON.stringify(cell),
+    '}\n',
+  ),
 });
 
-const objectOf = <Row>(columns: readonly ExportColumn<Row>[], row: Row): Record<string, Cell> =>
-  Object.fromEntries(columns.map(({ name, of }) => [name, of(row)]));
+/** A cell is made anew only when it differs from the one above: most of a row is of its message, and of its remediation. */
+function lineWriter<Row>(
+  columns: readonly ExportColumn<Row>[],
+  before: (name: string, index: number) => string,
+  textOf: (cell: Cell) => string,
+  end: string,
+): (rows: readonly Row[]) => string {
+  const known = columns.map(({ name, of }, index) => {
+    const start = before(name, index);
+    return { of, start, cell: null as Cell, text: start + textOf(null) };
+  });
+  return (rows) => {
+    let lines = '';
+    for (const row of rows) {
+      for (const column of known) {
+        const cell = column.of(row);
+        if (cell !== column.cell) {
+          column.cell = cell;
+          column.text = column.start + textOf(cell);
+        }
+        lines += column.text;
+      }
+      lines += end;
+    }
+    return lines;
+  };
+}
