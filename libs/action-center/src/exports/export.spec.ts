@@ -90,7 +90,9 @@ describe('an export', () => {
         for await (const chunk of made.bytes()) chunks.push(chunk);
         const bytes = Buffer.concat(chunks);
         const writer = tableWriter(format, columns);
-        expect(bytes.toString()).toBe(Buffer.from(writer.head + writer.rows(grouped.flat())).toString());
+        expect(bytes.toString()).toBe(
+          Buffer.from(writer.head + writer.lines(grouped.flat()).join('')).toString(),
+        );
         expect(made.manifest).toMatchObject({
           rows: grouped.flat().length,
           bytes: bytes.length,
@@ -132,7 +134,7 @@ describe('NDJSON', () => {
     fc.assert(
       fc.property(fc.array(fc.tuple(cell, cell)), (rows) => {
         const expected = rows.map(([a, b]) => `${JSON.stringify({ A: a, B: b })}\n`).join('');
-        expect(tableWriter('ndjson', columns).rows(rows)).toBe(expected);
+        expect(tableWriter('ndjson', columns).lines(rows).join('')).toBe(expected);
       }),
     );
   });
@@ -141,7 +143,7 @@ describe('NDJSON', () => {
 describe('CSV', () => {
   const text = (rows: readonly Row[]): string => {
     const writer = tableWriter('csv', columns);
-    return writer.head + writer.rows(rows);
+    return writer.head + writer.lines(rows).join('');
   };
 
   it('is read back as it was, by the rules of RFC 4180', () => {

@@ -14,7 +14,8 @@ export type ExportFormat = (typeof EXPORT_FORMATS)[number];
 export interface TableWriter<Row> {
   /** What comes before the first row. */
   readonly head: string;
-  rows(rows: readonly Row[]): string;
+  /** A line each, with its end. */
+  lines(rows: readonly Row[]): string[];
 }
 
 export const tableWriter = <Row>(
@@ -28,13 +29,16 @@ export const tableWriter = <Row>(
  */
 const FORMULA = /^[=+\-@\t\r\n\uFF1D\uFF0B\uFF0D\uFF20]/;
 
+/** What a UTF-16 code unit becomes at most in UTF-8. */
+const MAX_BYTES_PER_UNIT = 3;
+
 /** What only a quoted cell may hold, or how it may begin or end. */
 const QUOTED = /[",\r\n\uFEFF]|^[ =+\-@\t\uFF1D\uFF0B\uFF0D\uFF20]| $/;
 
 /** RFC 4180: a header line, then one line a row. Null is an empty cell. */
 const csvWriter = <Row>(columns: readonly ExportColumn<Row>[]): TableWriter<Row> => ({
   head: `${columns.map(({ name }) => csvCell(name)).join(',')}\r\n`,
-  rows: lineWriter(columns, (_name, index) => (index === 0 ? '' : ','), csvCell, '\r\n'),
+  lines: lineWriter(columns, (_name, index) => (index === 0 ? '' : ','), csvCell, '\r\n'),
 });
 
 function csvCell(cell: Cell): string {
@@ -47,7 +51,7 @@ function csvCell(cell: Cell): string {
 /** One JSON object a line, with the columns as its members. */
 const ndjsonWriter = <Row>(columns: readonly ExportColumn<Row>[]): TableWriter<Row> => ({
   head: '',
-  rows: lineWriter(
+  lines: lineWriter(
     columns,
     (name, index) => `${index === 0 ? '{' : ','}${JSON.stringify(name)}:`,
     (cell) => JSON.stringify(cell),
@@ -61,24 +65,31 @@ function lineWriter<Row>(
   before: (name: string, index: number) => string,
   textOf: (cell: Cell) => string,
   end: string,
-): (rows: readonly Row[]) => string {
+): (rows: readonly Row[]) => string[] {
   const known = columns.map(({ name, of }, index) => {
     const start = before(name, index);
     return { of, start, cell: null as Cell, text: start + textOf(null) };
   });
-  return (rows) => {
-    let lines = '';
-    for (const row of rows) {
-      for (const column of known) {
-        const cell = column.of(row);
-        if (cell !== column.cell) {
-          column.cell = cell;
-          column.text = column.start + textOf(cell);
-        }
-        lines += column.text;
+  const lineOf = (row: Row): string => {
+    let line = '';
+    for (const column of known) {
+      const cell = column.of(row);
+      if (cell !== column.cell) {
+        column.cell = cell;
+        column.text = column.start + textOf(cell);
       }
-      lines += end;
+      line += column.text;
     }
-    return lines;
+    return line + end;
   };
+  return (rows) => rows.map(lineOf);
+}
+
+/** In UTF-8. Line by line into one buffer takes half as long as to make one long text and its bytes. */
+export function bytesOf(lines: readonly string[]): Buffer {
+  const units = lines.reduce((sum, line) => sum + line.length, 0);
+  const bytes = Buffer.allocUnsafe(units * MAX_BYTES_PER_UNIT);
+  let length = 0;
+  for (const line of lines) length += bytes.write(line, length);
+  return bytes.subarray(0, length);
 }
