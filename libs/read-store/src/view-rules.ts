@@ -39,7 +39,6 @@ export const MAX_LIMIT = 10_000;
 export const TAG_SEPARATOR = '\u001F';
 
 const NAME = /^[A-Za-z][A-Za-z0-9]*$/;
-const UNCERTAIN_IN_TEXT = /[\0\p{Surrogate}]/gu;
 
 const OPERATORS: Readonly<Record<FieldType, readonly Condition['op'][]>> = {
   text: ['eq', 'gt', 'gte', 'lt', 'lte', 'in', 'startsWith', 'contains'],
@@ -233,7 +232,7 @@ function tagsOf(view: ViewSpec<never>, field: string, value: unknown): string[] 
   return value.map((tag) => textOf(view, field, tag));
 }
 
-const plainText = (text: string): string => text.replace(UNCERTAIN_IN_TEXT, '\uFFFD');
+const plainText = (text: string): string => text.toWellFormed().replaceAll('\0', '\uFFFD');
 
 const plainTag = (tag: string): string => plainText(tag).replaceAll(TAG_SEPARATOR, '\uFFFD');
 

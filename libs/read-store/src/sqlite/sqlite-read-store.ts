@@ -142,9 +142,9 @@ export class SqliteReadStore extends ReadStore {
   commit<Doc>(view: ViewSpec<Doc>, documents: readonly Stored<Doc>[], checkpoint: Position): Promise<void> {
     return settled(() => {
       const table = this.table(view);
-      const rows = documents.map((document) => table.row(view, document));
       this.file.transaction(() => {
-        for (const row of rows) this.write(table, row);
+        for (const document of documents)
+          this.write(table, table.row(view, document), view.unindexed === true);
         this.file.run(MOVE_CHECKPOINT, table.name, checkpoint);
       });
     });
@@ -190,9 +190,11 @@ export class SqliteReadStore extends ReadStore {
     });
   }
 
-  private write(table: ViewTable, row: readonly SqlValue[]): void {
-    if (table.update !== undefined && this.file.run(table.update, ...table.narrowed(row)) > 0) return;
-    this.file.run(table.upsert, ...row);
+  /** Without indexes there is nothing for the narrow update to spare. */
+  private write(table: ViewTable, row: readonly SqlValue[], unindexed: boolean): void {
+    const { update, upsert } = table;
+    if (!unindexed && update !== undefined && this.file.run(update, ...table.narrowed(row)) > 0) return;
+    this.file.run(upsert, ...row);
   }
 
   private checkpointOf(place: string): Position {
