@@ -83,11 +83,13 @@ async function prepare({ size, directory }: PartInput) {
   return { events: written.events };
 }
 
-/** Projects the whole log into empty views, as a process does that starts without them. */
+/** Projects the whole log into new builds as the product fills them: without indexes, which are made at the end. */
 async function project(prepared: string, store: ReadStore): Promise<number> {
   const events = logIn(prepared);
   const head = await events.head();
-  const projector = new Projector({ events, store, projections: Object.values<AnyProjection>(VIEWS) });
+  const views = Object.values<AnyProjection>(VIEWS);
+  const projections = views.map((view): AnyProjection => ({ ...view, unindexed: true }));
+  const projector = new Projector({ events, store, projections });
   const seconds = await timed(async () => {
     await projector.start();
     for (const view of Object.keys(VIEWS)) {
@@ -95,6 +97,7 @@ async function project(prepared: string, store: ReadStore): Promise<number> {
         throw new Error(JSON.stringify(projector.state(), (_, value: unknown) => String(value)));
       }
     }
+    for (const view of views) await store.prepare(view);
   });
   await projector.stop();
   await events.close();
@@ -129,7 +132,7 @@ async function raw({ target, directory, prepared }: PartInput) {
 export const bench: Bench = {
   title: 'rows a second when all views are rebuilt from the log',
   baseline:
-    'the same rows upserted by the driver alone, 5,000 to a transaction, into the same tables with the same indexes',
+    'the same rows upserted by the driver alone, 5,000 to a transaction, into the same tables; the same indexes made at the end, by both',
   stores: ['sqlite', 'mongodb'],
   counts: 'events',
   sizes: { full: 1_000_000, quick: 2_000 },

@@ -21,6 +21,8 @@ interface RawTable<RowOf> {
   row(view: ViewSpec<unknown>, document: Stored<unknown>): RowOf;
   /** What is measured. */
   write(rows: readonly RowOf[]): Promise<void> | void;
+  /** Makes the indexes of what is there; measured too. */
+  index(): Promise<void> | void;
   read(ids: readonly string[]): Promise<Stored<unknown>[]> | Stored<unknown>[];
 }
 
@@ -45,9 +47,8 @@ export class RawViews extends ReadStore {
       const client = new MongoClient(mongoUrl, { writeConcern: { w: 'majority', journal: true } });
       const database = client.db(newDatabaseName());
       return new RawViews(
-        async (view) => {
+        (view) => {
           const collection = new ViewCollection(view, 1, database);
-          for (const index of collection.indexes) await collection.documents.createIndexes([index]);
           return rawCollection(collection);
         },
         async () => {
@@ -60,7 +61,7 @@ export class RawViews extends ReadStore {
     return new RawViews(
       (view) => {
         const table = new ViewTable(view, 1);
-        for (const statement of [table.schema, ...table.indexes]) db.exec(statement);
+        db.exec(table.schema);
         return rawTable(db, table);
       },
       () => {
@@ -70,7 +71,8 @@ export class RawViews extends ReadStore {
   }
 
   override async prepare(view: ViewSpec<never>): Promise<void> {
-    this.views.set(view.name, new RawView(await this.make(view)));
+    // Once more for its indexes, which are made at the end.
+    if (!this.views.has(view.name)) this.views.set(view.name, new RawView(await this.make(view)));
   }
 
   override async getMany<Doc>(view: ViewSpec<Doc>, ids: readonly string[]): Promise<Stored<Doc>[]> {
@@ -88,9 +90,12 @@ export class RawViews extends ReadStore {
     if (raw.waiting >= BULK_ROWS) await this.write(raw);
   }
 
-  /** Writes what is left. */
+  /** Writes what is left and makes the indexes. */
   async finish(): Promise<void> {
-    for (const raw of this.views.values()) await this.write(raw);
+    for (const raw of this.views.values()) {
+      await this.write(raw);
+      this.seconds += await secondsOf(() => raw.index());
+    }
   }
 
   override checkpoint(view: ViewSpec<never>): Promise<Position> {
@@ -163,15 +168,23 @@ class RawView<RowOf> {
     return [...here, ...(await this.table.read(there))];
   }
 
+  index(): Promise<void> | void {
+    return this.table.index();
+  }
+
   async write(): Promise<{ rows: number; seconds: number }> {
     const rows = this.rows;
     this.rows = [];
-    const began = performance.now();
-    await this.table.write(rows);
-    const seconds = (performance.now() - began) / 1000;
+    const seconds = await secondsOf(() => this.table.write(rows));
     this.unwritten.clear();
     return { rows: rows.length, seconds };
   }
+}
+
+async function secondsOf(work: () => Promise<void> | void): Promise<number> {
+  const began = performance.now();
+  await work();
+  return (performance.now() - began) / 1000;
 }
 
 function rawTable(db: ReturnType<typeof openRawSqlite>, table: ViewTable): RawTable<readonly SqlValue[]> {
@@ -183,6 +196,9 @@ function rawTable(db: ReturnType<typeof openRawSqlite>, table: ViewTable): RawTa
       db.exec('BEGIN IMMEDIATE');
       for (const row of rows) upsert.run(...row);
       db.exec('COMMIT');
+    },
+    index() {
+      for (const statement of table.indexes) db.exec(statement);
     },
     read: (ids) =>
       select.all(JSON.stringify(ids)).map((row) => {
@@ -203,6 +219,9 @@ function rawCollection(collection: ViewCollection): RawTable<AnyBulkWriteOperati
     },
     async write(rows) {
       if (rows.length > 0) await collection.documents.bulkWrite([...rows], { ordered: false });
+    },
+    async index() {
+      for (const index of collection.indexes) await collection.documents.createIndexes([index]);
     },
     read: async (ids) =>
       (await collection.documents.find({ _id: { $in: [...ids] } }).toArray()).map((row) => toStored(row)),
