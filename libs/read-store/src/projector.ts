@@ -17,7 +17,7 @@ export interface ProjectorOptions {
   readonly events: EventStore;
   readonly store: ReadStore;
   readonly projections: readonly AnyProjection[];
-  /** At most so many events in one commit; default 500. */
+  /** At most so many events in one commit; default 2,000: a view that is behind catches up in fewer commits. */
   readonly batchSize?: number;
   /** Told of every change of a view's position, state or error. Must not throw. */
   readonly onState?: (state: ViewState) => void;
@@ -172,7 +172,7 @@ export class Projector {
   }
 
   private subscribe(signal: AbortSignal): AsyncIterable<Delivery> {
-    const { events, batchSize = 500 } = this.options;
+    const { events, batchSize = 2000 } = this.options;
     const [first = this.delivered, ...others] = this.active().map(({ state }) => state.position);
     const after = others.reduce((a, b) => (a < b ? a : b), first);
     return events.subscribe({ after, signal, maxBatch: batchSize });
