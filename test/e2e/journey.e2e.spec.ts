@@ -19,6 +19,7 @@ import {
   type Query,
   type TestTenant,
 } from '../support/server.js';
+import { everyPageIsDear } from '../support/stores.js';
 
 interface Row {
   readonly NetworkMessageId: string;
@@ -589,14 +590,17 @@ describe('the catalogue', () => {
     expect([...later, ...earlier].sort()).toEqual(expected(() => true).sort());
   });
 
-  it.each([1, 7, 1000])('is listed newest first in pages of %s, every email once', async (limit) => {
-    const path = '/v1/emails';
-    const items = (await allPages(tenant.as('viewer'), path, { limit })) as { receivedAt: string }[];
-    expect(items).toEqual(await tenant.search());
-    const times = items.map(({ receivedAt }) => receivedAt);
-    expect(times).toEqual([...times].sort().reverse());
-    expect(items).toHaveLength(rows.length);
-  });
+  it.each(everyPageIsDear ? [40, 1000] : [1, 7, 1000])(
+    'is listed newest first in pages of %s, every email once',
+    async (limit) => {
+      const path = '/v1/emails';
+      const items = (await allPages(tenant.as('viewer'), path, { limit })) as { receivedAt: string }[];
+      expect(items).toEqual(await tenant.search());
+      const times = items.map(({ receivedAt }) => receivedAt);
+      expect(times).toEqual([...times].sort().reverse());
+      expect(items).toHaveLength(rows.length);
+    },
+  );
 
   it('selects by query what it finds, less what is excluded', async () => {
     const [first, second] = await tenant.search({ direction: 'inbound' });

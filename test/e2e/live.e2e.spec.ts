@@ -1,6 +1,4 @@
-import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
-import { SqliteEventStore } from '#libs/event-store/sqlite';
 import { idFrom } from '#libs/kernel';
 import { ExpireRemediation, ExpireRemediationHandler } from '#libs/remediation';
 import { EventStream, type ServerSentEvent } from '../support/event-stream.js';
@@ -61,15 +59,10 @@ const withoutProgress = (events: readonly ServerSentEvent[]): ServerSentEvent[] 
 
 /** Lets a proposal's time be over: decides as the server does, by a clock that has gone on a year. */
 async function expire({ name: tenant }: TestTenant, approvalId: string): Promise<void> {
-  const events = new SqliteEventStore(join(server.dataDirectory, 'events.db'));
   const clock = new TestClock(new Date(Date.now() + 365 * 24 * 3_600_000).toISOString());
   const context = { tenant, actor: 'clawback', causationId: idFrom('expire', approvalId), now: clock.now() };
-  try {
-    const handler = new ExpireRemediationHandler(events, clock);
-    await handler.execute(new ExpireRemediation(approvalId, context));
-  } finally {
-    await events.close();
-  }
+  const handler = new ExpireRemediationHandler(server.events, clock);
+  await handler.execute(new ExpireRemediation(approvalId, context));
 }
 
 /** Ids grow from event to event: nothing comes twice, and nothing out of order. */

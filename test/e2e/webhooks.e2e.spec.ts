@@ -13,9 +13,7 @@ import {
   type TestTenant,
 } from '../support/server.js';
 import { WebhookReceiver, verified, type Received } from '../support/webhook-receiver.js';
-import { SqliteEventStore } from '#libs/event-store/sqlite';
 import { START } from '#libs/kernel';
-import { join } from 'node:path';
 import type {
   DeliveryBody,
   WebhookBody,
@@ -313,19 +311,14 @@ describe('the secret', () => {
       () => deliveries(tenant, webhookId),
       (all) => all.length === 5,
     );
-    const store = new SqliteEventStore(join(server.dataDirectory, 'events.db'));
-    try {
-      let seen = 0;
-      for await (const event of store.readAll(START)) {
-        if (event.metadata.correlationId !== webhookId) continue;
-        seen += 1;
-        const text = JSON.stringify({ data: event.data, metadata: event.metadata });
-        for (const known of [secret, rotated.secret]) expect(text).not.toContain(known.slice(6));
-      }
-      expect(seen).toBeGreaterThanOrEqual(7);
-    } finally {
-      await store.close();
+    let seen = 0;
+    for await (const event of server.events.readAll(START)) {
+      if (event.metadata.correlationId !== webhookId) continue;
+      seen += 1;
+      const text = JSON.stringify({ data: event.data, metadata: event.metadata });
+      for (const known of [secret, rotated.secret]) expect(text).not.toContain(known.slice(6));
     }
+    expect(seen).toBeGreaterThanOrEqual(7);
   });
 });
 

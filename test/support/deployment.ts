@@ -7,8 +7,7 @@ import { SandboxTenant } from '#libs/mailbox/sandbox';
 import { loadOrCreateLocalKey, signLocalToken, type ProcessRole } from '#libs/platform';
 import { problemsOf } from './crash-lab.js';
 import { buildProject, ServerProcess } from './crash-server.js';
-import { realEventStoreUrl, startInNewFolder } from './eventstoredb/server-under-test.js';
-import { type EventStoreDbStandIn } from './eventstoredb/stand-in.js';
+import { startEventStore, type EventStoreUnderTest } from './eventstoredb/server-under-test.js';
 import { Evidence } from './evidence.js';
 import { startMongo, type MongoUnderTest } from './mongodb.js';
 import { Api, bodyOf, type Answer, type EntryBody, type RequestParts } from './server.js';
@@ -53,21 +52,6 @@ class PatientApi extends Api {
       await pause(LOOK_EVERY_MS);
     }
   }
-}
-
-interface EventStoreUnderTest {
-  readonly url: string;
-  /** Undefined on a real server. */
-  readonly standIn: EventStoreDbStandIn | undefined;
-  stop(): Promise<void>;
-}
-
-async function startEventStore(): Promise<EventStoreUnderTest> {
-  if (realEventStoreUrl !== undefined) {
-    return { url: realEventStoreUrl, standIn: undefined, stop: () => Promise.resolve() };
-  }
-  const standIn = await startInNewFolder();
-  return { url: standIn.url, standIn, stop: () => standIn.stop() };
 }
 
 /** One API, one projector and some executors as processes of their own, on an event store and a MongoDB. */

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -6,14 +7,14 @@ import { expect, jest } from '@jest/globals';
 import Papa from 'papaparse';
 import type { RunningServer } from '#apps/server';
 import type { Counts, OutcomeCounts } from '#libs/action-center';
-import type { RecordedEvent } from '#libs/event-store';
-import { SqliteEventStore } from '#libs/event-store/sqlite';
+import type { EventStore, RecordedEvent } from '#libs/event-store';
 import { START, SystemClock, pause, type Clock, type Position } from '#libs/kernel';
 import { Folders } from '#libs/mailbox';
 import { SandboxTenant, type Fault } from '#libs/mailbox/sandbox';
 import { ROLES, createLogger, loadConfig, type ConfigOverrides, type Role } from '#libs/platform';
 import { OUTCOMES, type EmailRef, type Outcome } from '#libs/remediation';
 import { EventStream } from './event-stream.js';
+import { logIsShared, startStores, type StoresUnderTest } from './stores.js';
 import type {
   EmailBody,
   EmailDetailBody,
@@ -352,14 +353,22 @@ const ENDS: ReadonlySet<string> = new Set([
   ...['ViewBuildCompared', 'ViewRebuildFailed'],
 ]);
 
-/** The whole product in this process, on a data directory of its own. */
+/** The whole product in this process, on a data directory and the stores of its own that the jest project asks for. */
 export class TestServer {
+  /** Of servers that share a log, the one that runs: two would take each other's work, each in mailboxes of its own. */
+  private static alone: TestServer | undefined;
   private running: RunningServer | undefined;
+  /** The server that waits until this one is disposed of. */
+  private waiting: TestServer | undefined;
+  /** The head of the log before this server. */
+  private first: Position = START;
+  private port = 0;
   private tenants = 0;
-  private looks: { readonly sandbox: SandboxTenant; readonly events: SqliteEventStore } | undefined;
+  private looks: { readonly sandbox: SandboxTenant; readonly events: EventStore } | undefined;
 
   private constructor(
     readonly dataDirectory: string,
+    private readonly stores: StoresUnderTest,
     private readonly overrides: ConfigOverrides,
     private readonly onLog: (line: string) => void,
     private readonly clock: Clock,
@@ -371,8 +380,10 @@ export class TestServer {
     onLog: (line: string) => void = () => undefined,
     clock: Clock = new SystemClock(),
   ): Promise<TestServer> {
-    const server = new TestServer(await mkdtemp(join(tmpdir(), 'clawback-e2e-')), overrides, onLog, clock);
+    const directory = await mkdtemp(join(tmpdir(), 'clawback-e2e-'));
+    const server = new TestServer(directory, await startStores(directory), overrides, onLog, clock);
     try {
+      if (logIsShared) await server.takeTurn();
       await server.boot();
       return server;
     } catch (error) {
@@ -394,10 +405,11 @@ export class TestServer {
     return printableToken(this.dataDirectory, options);
   }
 
-  /** One that no test has used yet. */
+  /** One that no test has used yet, whatever log the server has. */
   tenant(): TestTenant {
     this.tenants += 1;
-    return new TestTenant(this, `tenant-${String(this.tenants)}`);
+    const name = `tenant-${String(this.tenants)}`;
+    return new TestTenant(this, logIsShared ? `${name}-${randomUUID().slice(0, 8)}` : name);
   }
 
   /** The sandbox's own file, read beside the server: what really is in the mailboxes. */
@@ -405,14 +417,19 @@ export class TestServer {
     return this.look().sandbox;
   }
 
+  /** The log itself, past the server, until that is restarted. */
+  get events(): EventStore {
+    return this.look().events;
+  }
+
   /** Position of the last event of all tenants. */
   head(): Promise<Position> {
-    return this.look().events.head();
+    return this.events.head();
   }
 
   /** The events of one stream. */
   eventsOf(stream: string): AsyncIterable<RecordedEvent> {
-    return this.look().events.readStream(stream);
+    return this.events.readStream(stream);
   }
 
   /** The head once no approved remediation and no rebuild is under way: from then on nobody appends but the test. */
@@ -420,7 +437,7 @@ export class TestServer {
     const { events } = this.look();
     const underWay = async (): Promise<number> => {
       const open = new Set<string>();
-      for await (const { type, stream } of events.readAll(START)) {
+      for await (const { type, stream } of events.readAll(this.first)) {
         if (BEGINS.has(type)) open.add(stream);
         if (ENDS.has(type)) open.delete(stream);
       }
@@ -438,16 +455,37 @@ export class TestServer {
 
   async dispose(): Promise<void> {
     await this.shutDown();
+    await this.stores.dispose();
     await rm(this.dataDirectory, { recursive: true, force: true });
+    if (TestServer.alone === this) await this.endTurn();
+  }
+
+  private async takeTurn(): Promise<void> {
+    const { alone } = TestServer;
+    TestServer.alone = this;
+    if (alone !== undefined) {
+      alone.port = Number(new URL(alone.url).port);
+      await alone.shutDown();
+      this.waiting = alone;
+    }
+    this.first = await this.head();
+  }
+
+  private async endTurn(): Promise<void> {
+    TestServer.alone = this.waiting;
+    await this.waiting?.boot();
   }
 
   private async boot(): Promise<void> {
-    const { http, data, log, ...rest } = this.overrides;
+    const { http, data, log, stores, executor, ...rest } = this.overrides;
+    const { settings } = this.stores;
     const config = loadConfig(
       {},
       {
         ...rest,
-        http: { port: 0, ...http },
+        http: { port: this.port, ...http },
+        stores: { ...settings.stores, ...stores },
+        executor: { ...settings.executor, ...executor },
         data: { ...data, directory: this.dataDirectory },
         log: { level: 'silent', ...log },
       },
@@ -466,7 +504,7 @@ export class TestServer {
   private look(): NonNullable<TestServer['looks']> {
     return (this.looks ??= {
       sandbox: new SandboxTenant(join(this.dataDirectory, 'sandbox.db')),
-      events: new SqliteEventStore(join(this.dataDirectory, 'events.db')),
+      events: this.stores.openEvents(),
     });
   }
 }

@@ -26,3 +26,20 @@ export async function startInNewFolder(
     },
   };
 }
+
+export interface EventStoreUnderTest {
+  readonly url: string;
+  /** Undefined on a real server. */
+  readonly standIn: EventStoreDbStandIn | undefined;
+  /** Ends it if it is ours. */
+  stop(): Promise<void>;
+}
+
+/** The real server, whose log is shared with whoever else uses it, or else a stand-in in a folder of its own. */
+export async function startEventStore(): Promise<EventStoreUnderTest> {
+  if (realEventStoreUrl !== undefined) {
+    return { url: realEventStoreUrl, standIn: undefined, stop: () => Promise.resolve() };
+  }
+  const standIn = await startInNewFolder();
+  return { url: standIn.url, standIn, stop: () => standIn.stop() };
+}
