@@ -69,6 +69,16 @@ describe('the count of the tests of a run', () => {
     expect(counted(all)).toEqual({ lines: [`left out: ${b} was not run`, '1 passed, 1 failed'], status: 1 });
   });
 
+  it('fails when a suite that runs twice was run once', () => {
+    const first = report('first.json', { [a]: ['passed'], [b]: ['passed'] });
+    const second = report('second.json', { [b]: ['passed'] });
+    expect(counted('--twice=servers', first, second).status).toBe(0);
+    expect(counted('--twice=servers', first)).toEqual({
+      lines: [`left out: ${b} was not run twice`, '2 passed, 1 failed'],
+      status: 1,
+    });
+  });
+
   it('fails when a step has left no report', () => {
     const all = report('all.json', { [a]: ['passed'], [b]: ['passed'] });
     expect(counted(all, 'servers.json')).toEqual({
