@@ -1,8 +1,9 @@
 /**
  * One jest project per kind of suite, chosen by file suffix:
  * `.spec.ts` pure unit, `.contract.spec.ts` a port's contract against an adapter, `.e2e.spec.ts` over HTTP or the
- * command line (all on the embedded stores, most of them on servers too), `.fault.spec.ts` kills processes, `.scale.spec.ts` takes the largest size there is, `.servers.spec.ts`
- * needs servers, `.arch.spec.ts` the rules about the source itself.
+ * command line (all on the embedded stores, most of them on servers too), `.fault.spec.ts` kills processes,
+ * `.scale.spec.ts` takes the largest size there is, `.servers.spec.ts` needs servers, `.arch.spec.ts` the rules about the
+ * source itself.
  */
 const base = {
   rootDir: '.',
@@ -23,9 +24,18 @@ const project = (name, testMatch, more = {}) => ({ ...base, displayName: name, t
 /**
  * Run on the embedded stores only: what is the embedded stores' own or changes their files (`health`), what is about
  * size and has a suite among the servers' (`import`, `real-input`), and what is settled before any store is asked:
- * the pages about the API (`docs`), who may do what (`access`), what no request may be (`bad-input`).
+ * the pages about the API (`docs`), who may do what (`access`), what no request may be (`bad-input`,
+ * `generated-requests`).
  */
-const EMBEDDED_ONLY = ['access', 'bad-input', 'docs', 'health', 'import', 'real-input'].join('|');
+const EMBEDDED_ONLY = [
+  'access',
+  'bad-input',
+  'docs',
+  'generated-requests',
+  'health',
+  'import',
+  'real-input',
+].join('|');
 const onBothKindsOfStores = [`<rootDir>/test/e2e/!(${EMBEDDED_ONLY}).e2e.spec.ts`];
 
 export default {
