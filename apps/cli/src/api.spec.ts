@@ -1,7 +1,18 @@
 import { describe, expect, it } from '@jest/globals';
 import { ROLES as SERVER_ROLES } from '#libs/platform';
 import * as domain from '#libs/remediation';
-import { ACTIONS, DIRECTIONS, LOCATIONS, OUTCOMES, ROLES, SEVERITIES, STATUSES, SURFACES } from './api.js';
+import { DELIVERY_STATES as SERVER_STATES } from '#libs/webhooks';
+import {
+  ACTIONS,
+  DELIVERY_STATES,
+  DIRECTIONS,
+  LOCATIONS,
+  OUTCOMES,
+  ROLES,
+  SEVERITIES,
+  STATUSES,
+  SURFACES,
+} from './api.js';
 
 describe('the words of the interface', () => {
   it.each([
@@ -13,6 +24,7 @@ describe('the words of the interface', () => {
     ['statuses', STATUSES, domain.STATUSES],
     ['surfaces', SURFACES, domain.SURFACES],
     ['roles', ROLES, SERVER_ROLES],
+    ['states of deliveries', DELIVERY_STATES, SERVER_STATES],
   ] as [string, readonly string[], readonly string[]][])(
     'has the %s of the server',
     (_name, ours, theirs) => {

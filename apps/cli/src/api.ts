@@ -95,6 +95,17 @@ export type Preview = z.output<typeof previewAnswer>;
 export const submittedAnswer = previewAnswer.extend({ approvalId: text, status: text });
 export type Submitted = z.output<typeof submittedAnswer>;
 
+const hunting = z.looseObject({ rows: count, emails: count, duplicates: count, leftOut: count });
+export type Hunting = z.output<typeof hunting>;
+export const huntingPreviewAnswer = previewAnswer.extend({ hunting });
+export type HuntingPreview = z.output<typeof huntingPreviewAnswer>;
+
+/** How a remediation of a hunting result is asked for, beside its rows. */
+export type HuntingRequest = Pick<
+  RemediationRequest,
+  'name' | 'description' | 'severity' | 'action' | 'sendersCopy'
+> & { readonly unknownRows?: string };
+
 export const remediationAnswer = z.looseObject({
   selectionHash: text,
   plan,
@@ -175,6 +186,33 @@ export interface Page<T> {
   readonly items: readonly T[];
   readonly nextCursor: string | null;
 }
+
+export const DELIVERY_STATES = ['delivered', 'failing', 'givenUp'] as const;
+
+export const webhookAnswer = z.looseObject({
+  webhookId: text,
+  url: text,
+  types: z.array(text),
+  description: text,
+  status: text,
+  pausedBecause: text.nullable(),
+  deliveredUpTo: text.nullable(),
+  failing: z.looseObject({ error: text }).nullable(),
+});
+export type Webhook = z.output<typeof webhookAnswer>;
+
+export const newWebhookAnswer = webhookAnswer.extend({ secret: text });
+
+export const deliveryAnswer = z.looseObject({
+  position: text,
+  type: text,
+  approvalId: text,
+  state: text,
+  nextAttemptAt: text.nullable(),
+  attempts: count,
+  lastAttempts: z.array(z.looseObject({ status: count.nullable(), error: text.nullable() })),
+});
+export type Delivery = z.output<typeof deliveryAnswer>;
 
 export const faultsAnswer = z.looseObject({
   items: z.array(z.looseObject({ mailbox: text, fault: z.looseObject({ kind: text }) })),

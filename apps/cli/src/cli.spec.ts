@@ -87,7 +87,7 @@ describe('the command line', () => {
       'log',
       'export',
     ],
-    ...['status', 'undo', 'approve', 'reject', 'events', 'dashboard'],
+    ...['status', 'undo', 'approve', 'reject', 'events', 'dashboard', 'webhooks'],
   ])('explains %s, with the global options and an example', async (command) => {
     const { exitCode, out } = await cli([command, '--help']);
     expect(exitCode).toBe(ExitCode.ok);
@@ -103,6 +103,17 @@ describe('the command line', () => {
     ['a wrong choice', ['token', '--role', 'king']],
     ['a wrong number', ['serve', '--port', '99999']],
     ['no name', ['remediate', '--all', '--yes']],
+    ['rows and a filter', ['remediate', '--name', 'x', '--hunting', 'x.csv', '--all', '--yes']],
+    ['rows and a time', ['remediate', '--name', 'x', '--hunting', 'x.csv', '--finish-within', '5', '--yes']],
+    ['unknown rows of no rows', ['remediate', '--name', 'x', '--all', '--unknown-rows', 'refuse', '--yes']],
+    ['a missing file of rows', ['preview', '--hunting', 'nowhere.csv']],
+    ['no place to replay from', ['webhooks', 'replay', 'w-1']],
+    [
+      'two places to replay from',
+      ['webhooks', 'replay', 'w-1', '--from-position', '1', '--from-time', '2026-11-24'],
+    ],
+    ['a gap in a list', ['webhooks', 'add', 'https://x.example', '--types', 'remediation.completed,,']],
+    ['nobody to ask about a webhook', ['webhooks', 'remove', 'w-1']],
     ['nobody to ask', ['remediate', '--all', '--name', 'x']],
     ['no selection', ['preview']],
     ['a missing file', ['import', 'nowhere.ndjson']],
@@ -298,6 +309,168 @@ describe('remediate', () => {
     expect(exitCode).toBe(ExitCode.unavailable);
     expect(err).toContain('--idempotency-key key-7');
     expect(asked).toHaveLength(5);
+  });
+});
+
+describe('remediate and preview --hunting', () => {
+  const hunting = { rows: 3, emails: 2, duplicates: 1, leftOut: 0, leftOutRows: [] };
+  const ROUTES: Routes = {
+    'POST /v1/remediations/from-hunting/preview': json({
+      ...{ selectionHash: 'hash-1', plan: PLAN, undoable: true, hunting },
+    }),
+    'POST /v1/remediations/from-hunting': json({ ...SUBMITTED, hunting }, 202),
+  };
+  const CSV = `NetworkMessageId,RecipientEmailAddress\r\n${ID},sam@fabrikam.example\r\n`;
+  const LIST = JSON.stringify([{ NetworkMessageId: ID, RecipientEmailAddress: 'sam@fabrikam.example' }]);
+  const RESULT = `\n {"schema": [], "results": ${LIST}}`;
+
+  it.each([
+    ['CSV', CSV, 'text/csv', CSV],
+    ['a list', LIST, 'application/json', LIST],
+    ['what Graph answers', RESULT, 'application/json', RESULT],
+    ['JSON with a byte order mark', `\ufeff${LIST}`, 'application/json', LIST],
+  ])('sends %s as it is, previews it and submits the same', async (_what, content, type, body) => {
+    await writeFile(join(directory, 'found'), content);
+    const argv = ['remediate', '--name', 'Hunt', '--hunting', 'found', '--senders-copy', '--yes'];
+    const { exitCode, out, err, asked, requests } = await cli(
+      [...argv, '--unknown-rows', 'leaveOut'],
+      ROUTES,
+    );
+    expect({ exitCode, out }).toEqual({ exitCode: ExitCode.ok, out: 'approval-1\n' });
+    expect(err).toContain('3 rows of 2 emails: 1 named again, 0 left out');
+    expect(asked).toEqual([
+      'POST /v1/remediations/from-hunting/preview',
+      'POST /v1/remediations/from-hunting',
+    ]);
+    for (const request of requests) {
+      expect(request.headers['content-type']).toBe(type);
+      expect(request.body.toString()).toBe(body);
+      expect(request.query).toEqual({
+        ...{ name: 'Hunt', severity: 'medium', action: 'softDelete', sendersCopy: 'true' },
+        unknownRows: 'leaveOut',
+      });
+    }
+    expect(requests[1]?.headers['idempotency-key']).toMatch(/^[\da-f-]{36}$/);
+  });
+
+  it('takes them from stdin, and a lost answer is asked for again under the same key', async () => {
+    let lost = 0;
+    const routes: Routes = {
+      ...ROUTES,
+      'POST /v1/remediations/from-hunting': (_request, response) => {
+        lost += 1;
+        if (lost === 1) response.destroy();
+        else sendJson(response, 202, { ...SUBMITTED, hunting });
+      },
+    };
+    const argv = ['remediate', '--name', 'Hunt', '--hunting', '-', '--yes', '--json'];
+    const { exitCode, out, requests } = await cli(argv, routes, { stdin: CSV });
+    expect(exitCode).toBe(ExitCode.ok);
+    expect(JSON.parse(out)).toMatchObject({ approvalId: 'approval-1' });
+    const submits = requests.slice(1);
+    expect(submits.map(({ body }) => body.toString())).toEqual([CSV, CSV]);
+    expect(new Set(submits.map(({ headers }) => headers['idempotency-key'])).size).toBe(1);
+  });
+
+  it('previews, and refuses a file without a row before it asks the server', async () => {
+    const { out, asked } = await cli(['preview', '--hunting', '-'], ROUTES, { stdin: CSV });
+    expect(out).toContain('Selection hash  hash-1');
+    expect(asked).toEqual(['POST /v1/remediations/from-hunting/preview']);
+    const empty = await cli(['preview', '--hunting', '-'], ROUTES, { stdin: ' \n' });
+    expect({ exitCode: empty.exitCode, asked: empty.asked }).toEqual({ exitCode: ExitCode.usage, asked: [] });
+    expect(empty.err).toContain('holds no rows');
+  });
+});
+
+describe('webhooks', () => {
+  const webhook = {
+    webhookId: 'w-1',
+    url: 'https://soar.fabrikam.example/hooks',
+    types: ['remediation.completed'],
+    description: 'SOAR',
+    status: 'active',
+    pausedBecause: null,
+    deliveredUpTo: '00000000000000000121',
+    failing: { error: 'status500' },
+  };
+  const delivery = {
+    position: '00000000000000000121',
+    type: 'remediation.completed',
+    approvalId: 'approval-1',
+    state: 'failing',
+    nextAttemptAt: '2026-11-24T08:00:00.000Z',
+    attempts: 3,
+    lastAttempts: [{ status: 500, error: 'status500' }],
+  };
+
+  it('lists them, a page or all of them', async () => {
+    const routes: Routes = {
+      'GET /v1/webhooks': ({ query }, response) => {
+        sendJson(response, 200, { items: [webhook], nextCursor: query.cursor === undefined ? 'more' : null });
+      },
+    };
+    const people = await cli(['webhooks', 'list'], routes);
+    expect(people.out).toMatch(/w-1 +active +status500 +00000000000000000121 +https:\S+ +SOAR\n/);
+    expect(people.err).toContain('--cursor more');
+    const programs = await cli(['webhooks', 'list', '--all', '--json'], routes);
+    expect(programs.out).toBe(`${JSON.stringify(webhook)}\n`.repeat(2));
+  });
+
+  it('adds one, and prints its secret', async () => {
+    const routes: Routes = { 'POST /v1/webhooks': json({ ...webhook, secret: 'whsec_abc' }, 201) };
+    const argv = ['webhooks', 'add', webhook.url, '--types', 'remediation.completed, remediation.failed'];
+    const { exitCode, out, requests } = await cli([...argv, '--description', 'SOAR'], routes);
+    expect({ exitCode, out }).toEqual({ exitCode: ExitCode.ok, out: 'Webhook  w-1\nSecret   whsec_abc\n' });
+    expect(JSON.parse(requests[0]?.body.toString() ?? '')).toEqual({
+      ...{ url: webhook.url, description: 'SOAR' },
+      types: ['remediation.completed', 'remediation.failed'],
+    });
+    const bare = await cli(['webhooks', 'add', webhook.url, '--json'], routes);
+    expect(JSON.parse(bare.requests[0]?.body.toString() ?? '')).toEqual({ url: webhook.url });
+    expect(JSON.parse(bare.out)).toMatchObject({ secret: 'whsec_abc' });
+  });
+
+  it('removes one', async () => {
+    const routes: Routes = {
+      'DELETE /v1/webhooks/a%2Fb': (_request, response) => response.writeHead(204).end(),
+    };
+    const { exitCode, out } = await cli(['webhooks', 'remove', 'a/b', '--yes'], routes);
+    expect({ exitCode, out }).toEqual({ exitCode: ExitCode.ok, out: 'removed a/b\n' });
+    const unknown = await cli(['webhooks', 'remove', 'x', '--yes'], routes);
+    expect(unknown.exitCode).toBe(ExitCode.refused);
+  });
+
+  it('asks before it removes one', async () => {
+    const server = await fakeServer((_request, response) => response.writeHead(204).end());
+    open.push(server);
+    const io = fakeIo({ env: { CLAWBACK_URL: server.url, CLAWBACK_TOKEN: 't' }, stdin: 'n\n' });
+    const stdin = Object.assign(io.stdin, { isTTY: true });
+    expect(await run(['webhooks', 'remove', 'w-1'], { ...io, stdin })).toBe(ExitCode.interrupted);
+    expect(io.err()).toContain('remove the webhook w-1 for good? [y/N] ');
+    expect(server.requests).toEqual([]);
+  });
+
+  it('tells what one was sent, and what came of it', async () => {
+    const routes: Routes = {
+      'GET /v1/webhooks/w-1/deliveries': json({ items: [delivery], nextCursor: null }),
+    };
+    const { out, requests } = await cli(['webhooks', 'deliveries', 'w-1', '--state', 'failing'], routes);
+    expect(requests[0]?.query).toEqual({ state: 'failing', limit: '50' });
+    expect(out).toMatch(
+      /remediation\.completed +approval-1 +failing +3 +status500 +2026-11-24T08:00:00\.000Z\n/,
+    );
+  });
+
+  it('sends everything again from a position or a time on', async () => {
+    const routes: Routes = { 'POST /v1/webhooks/w-1/replay': json(webhook, 202) };
+    for (const [option, value, body] of [
+      ['--from-position', '17', { fromPosition: '17' }],
+      ['--from-time', '2026-11-24T08:00', { fromTime: '2026-11-24T08:00:00.000Z' }],
+    ] as const) {
+      const { exitCode, requests } = await cli(['webhooks', 'replay', 'w-1', option, value], routes);
+      expect(exitCode).toBe(ExitCode.ok);
+      expect(JSON.parse(requests[0]?.body.toString() ?? '')).toEqual(body);
+    }
   });
 });
 

@@ -5,12 +5,15 @@ import { z } from 'zod';
 import { pause } from '#libs/kernel';
 import {
   dashboardAnswer,
+  deliveryAnswer,
   emailAnswer,
   eventAnswer,
   faultsAnswer,
+  huntingPreviewAnswer,
   importLine,
   logRowAnswer,
   manifestAnswer,
+  newWebhookAnswer,
   page,
   previewAnswer,
   problemAnswer,
@@ -18,11 +21,15 @@ import {
   submittedAnswer,
   viewAnswer,
   viewsAnswer,
+  webhookAnswer,
   type Dashboard,
+  type Delivery,
   type Email,
   type EmailFilter,
   type EmailRef,
   type Faults,
+  type HuntingPreview,
+  type HuntingRequest,
   type ImportReport,
   type LogRow,
   type Manifest,
@@ -34,8 +41,10 @@ import {
   type RemediationRequest,
   type Submitted,
   type View,
+  type Webhook,
 } from './api.js';
 import { openDownload } from './download.js';
+import type { HuntingRows } from './hunting-file.js';
 import { CliFailure, NetworkFailure, ServerProblem, interrupted, isError, isTransient } from './failure.js';
 import { ExitCode } from './exit-codes.js';
 
@@ -134,6 +143,19 @@ export class Client {
     return this.postOnce('v1/remediations', request, idempotencyKey, submittedAnswer);
   }
 
+  /** What a remediation of these rows would touch. */
+  previewHunting(request: HuntingRequest, rows: HuntingRows): Promise<HuntingPreview> {
+    return this.rows('v1/remediations/from-hunting/preview', request, rows, {}, huntingPreviewAnswer);
+  }
+
+  /** Tried again when there is no answer, like {@link submit}. */
+  submitHunting(request: HuntingRequest, rows: HuntingRows, idempotencyKey: string): Promise<Submitted> {
+    const headers = { 'idempotency-key': idempotencyKey };
+    return this.again(() =>
+      this.rows('v1/remediations/from-hunting', request, rows, headers, submittedAnswer),
+    );
+  }
+
   history(filter: Query): Promise<Page<Remediation>> {
     return this.get('v1/remediations', filter, page(remediationAnswer));
   }
@@ -228,6 +250,29 @@ export class Client {
     return this.post(`${viewPath(name)}/${change}`, body, viewAnswer);
   }
 
+  webhooks(at: Query): Promise<Page<Webhook>> {
+    return this.get('v1/webhooks', at, page(webhookAnswer));
+  }
+
+  addWebhook(settings: object): Promise<Webhook & { secret: string }> {
+    return this.post('v1/webhooks', settings, newWebhookAnswer);
+  }
+
+  removeWebhook(id: string): Promise<unknown> {
+    return this.json('DELETE', webhookPath(id), undefined, z.unknown());
+  }
+
+  deliveries(id: string, filter: Query): Promise<Page<Delivery>> {
+    return this.get(`${webhookPath(id)}/deliveries`, filter, page(deliveryAnswer));
+  }
+
+  replayWebhook(
+    id: string,
+    from: { readonly fromPosition?: string | undefined; readonly fromTime?: string | undefined },
+  ): Promise<Webhook> {
+    return this.post(`${webhookPath(id)}/replay`, from, webhookAnswer);
+  }
+
   /** The faults of the sandbox's mailboxes. */
   faults(): Promise<Faults> {
     return this.get('v1/sandbox/faults', {}, faultsAnswer);
@@ -314,6 +359,21 @@ export class Client {
     });
     const text = await this.whole(response);
     return this.understood(answer, text === '' ? undefined : this.parsed(text));
+  }
+
+  private async rows<S extends z.ZodType>(
+    path: string,
+    query: Query,
+    { type, bytes }: HuntingRows,
+    headers: Readonly<Record<string, string>>,
+    answer: S,
+  ): Promise<z.output<S>> {
+    const response = await this.send('POST', path, {
+      query,
+      headers: { accept: JSON_TYPE, 'content-type': type, ...headers },
+      body: bytes as Uint8Array<ArrayBuffer>,
+    });
+    return this.understood(answer, this.parsed(await this.whole(response)));
   }
 
   private async send(
@@ -430,6 +490,8 @@ export async function* allItems<T>(
 }
 
 const remediationPath = (approvalId: string): string => `v1/remediations/${encodeURIComponent(approvalId)}`;
+
+const webhookPath = (id: string): string => `v1/webhooks/${encodeURIComponent(id)}`;
 
 /** Where an export of this kind is. @param approvalId only looked at for a log and a selection */
 export const exportPath = (of: 'log' | 'selection' | 'history' | 'emails', approvalId: string): string =>

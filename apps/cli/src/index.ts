@@ -20,6 +20,7 @@ import { registerStatus } from './commands/status.js';
 import { registerToken } from './commands/token.js';
 import { registerUndo } from './commands/undo.js';
 import { registerViews } from './commands/views.js';
+import { registerWebhooks } from './commands/webhooks.js';
 import { registerWatch } from './commands/watch.js';
 import { DEFAULT_URL, type Io, type Shell } from './context.js';
 import { ExitCode, exitCodeHelp } from './exit-codes.js';
@@ -51,6 +52,7 @@ const COMMANDS = [
   registerReject,
   registerEvents,
   registerFault,
+  registerWebhooks,
   registerViews,
   registerRebuild,
 ];

@@ -1,8 +1,20 @@
 import type { Command } from 'commander';
-import { ACTIONS, SEVERITIES, SURFACES, type RemediationRequest } from './api.js';
+import {
+  ACTIONS,
+  SEVERITIES,
+  SURFACES,
+  type Hunting,
+  type Preview,
+  type RemediationRequest,
+  type Submitted,
+} from './api.js';
+import type { Client } from './client.js';
 import type { Io } from './context.js';
+import { usageError } from './failure.js';
+import { readHuntingFile } from './hunting-file.js';
 import { choice, instant, wholeNumber } from './options.js';
-import { addSelectionOptions, selectionOf, type SelectionOptions } from './selection.js';
+import { counted, formatCount } from './output.js';
+import { addSelectionOptions, filterOf, selectionOf, type SelectionOptions } from './selection.js';
 
 export interface RemediationOptions extends SelectionOptions {
   readonly name: string;
@@ -14,6 +26,8 @@ export interface RemediationOptions extends SelectionOptions {
   readonly startAt?: string;
   readonly finishWithin?: number;
   readonly lateArrivals?: number;
+  readonly hunting?: string;
+  readonly unknownRows?: string;
 }
 
 /** The options that say what is done and to which emails. */
@@ -30,6 +44,13 @@ export const addRemediationOptions = (command: Command): Command =>
       .addOption(
         choice('--surface <surface>', 'where the request comes from', SURFACES).default('threatExplorer'),
       )
+      .option('--hunting <file>', 'the emails that advanced hunting has found; - for stdin')
+      .addOption(
+        choice('--unknown-rows <what>', 'with --hunting: rows that are no email of the catalogue', [
+          'refuse',
+          'leaveOut',
+        ]),
+      )
       .option('--start-at <time>', 'not to begin before then (ISO 8601, UTC by default)', instant)
       .option('--finish-within <minutes>', 'nothing more is begun after this', wholeNumber(1, 7 * 24 * 60))
       .option(
@@ -39,7 +60,59 @@ export const addRemediationOptions = (command: Command): Command =>
       ),
   );
 
-export async function remediationRequest(options: RemediationOptions, io: Io): Promise<RemediationRequest> {
+/** A remediation as it was asked for, whichever way its emails are selected. */
+export interface Wanted {
+  readonly action: string;
+  readonly sendersCopy: boolean;
+  preview(client: Client): Promise<Preview & { readonly hunting?: Hunting }>;
+  submit(client: Client, idempotencyKey: string): Promise<Submitted>;
+}
+
+/** @throws {CliFailure} of usage when nothing, or two things at once, are selected; or when a file is wrong */
+export async function wantedRemediation(options: RemediationOptions, io: Io): Promise<Wanted> {
+  const { action, sendersCopy = false, hunting } = options;
+  if (hunting === undefined) {
+    if (options.unknownRows !== undefined) throw usageError('--unknown-rows is for --hunting only');
+    const request = await remediationRequest(options, io);
+    return {
+      action,
+      sendersCopy,
+      preview: (client) => client.preview(request),
+      submit: (client, key) => client.submit(request, key),
+    };
+  }
+  checkHuntingAlone(options);
+  const { name, description, severity, unknownRows } = options;
+  const request = {
+    ...{ name, severity, action, sendersCopy },
+    ...(description === undefined ? {} : { description }),
+    ...(unknownRows === undefined ? {} : { unknownRows }),
+  };
+  const rows = await readHuntingFile(hunting, io);
+  return {
+    action,
+    sendersCopy,
+    preview: (client) => client.previewHunting(request, rows),
+    submit: (client, key) => client.submitHunting(request, rows, key),
+  };
+}
+
+function checkHuntingAlone(options: RemediationOptions): void {
+  const { all, emails, excluding, startAt, finishWithin, lateArrivals } = options;
+  const others = [all, emails, excluding, ...Object.values(filterOf(options))];
+  if (others.some((other) => other !== undefined)) {
+    throw usageError('--hunting and --all, filters, --emails and --excluding exclude each other');
+  }
+  if ([startAt, finishWithin, lateArrivals].some((other) => other !== undefined)) {
+    throw usageError('--start-at, --finish-within and --late-arrivals are not possible with --hunting');
+  }
+}
+
+export const huntingText = ({ rows, emails, duplicates, leftOut }: Hunting): string =>
+  `${counted(rows, 'row', 'rows')} of ${counted(emails, 'email', 'emails')}: ${formatCount(duplicates)} named again, ` +
+  `${formatCount(leftOut)} left out`;
+
+async function remediationRequest(options: RemediationOptions, io: Io): Promise<RemediationRequest> {
   const { name, description, severity, action, sendersCopy, surface } = options;
   const { startAt, finishWithin, lateArrivals } = options;
   return {

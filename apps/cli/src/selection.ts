@@ -70,7 +70,9 @@ export async function selectionOf(options: SelectionOptions, io: Io): Promise<Se
   const filtered = Object.keys(query).length > 0;
   const ways = [options.all === true, filtered, options.emails !== undefined].filter(Boolean).length;
   if (ways === 0)
-    throw usageError('select emails: with filters such as --sender, with --emails FILE, or --all');
+    throw usageError(
+      'select emails: with filters such as --sender, with --emails FILE, with --hunting FILE, or --all',
+    );
   if (ways > 1) throw usageError('--all, filters and --emails exclude each other');
   if (options.emails !== undefined) {
     if (options.excluding !== undefined) throw usageError('--excluding is for --all and filters only');

@@ -3,10 +3,12 @@ import { action, type Shell } from '../context.js';
 import { ExitCode } from '../exit-codes.js';
 import {
   addRemediationOptions,
-  remediationRequest,
+  huntingText,
+  wantedRemediation,
   type RemediationOptions,
 } from '../remediation-options.js';
 import { planText } from '../report.js';
+import { HUNTING_FILE_HELP } from '../hunting-file.js';
 import { EMAIL_FILE_HELP } from '../selection.js';
 
 export function registerPreview(program: Command, shell: Shell): void {
@@ -17,11 +19,13 @@ export function registerPreview(program: Command, shell: Shell): void {
     .option('--name <name>', 'as it would be shown in the history', 'preview')
     .addHelpText(
       'after',
-      `\n${EMAIL_FILE_HELP}\n\nExample:\n  clawback preview --subject voucher --senders-copy`,
+      `\n${EMAIL_FILE_HELP}\n${HUNTING_FILE_HELP}\n\nExample:\n  clawback preview --subject voucher --senders-copy`,
     );
   addRemediationOptions(command).action(
     action<RemediationOptions>(shell, async (context, options) => {
-      const preview = await context.client.preview(await remediationRequest(options, context.io));
+      const wanted = await wantedRemediation(options, context.io);
+      const preview = await wanted.preview(context.client);
+      if (preview.hunting !== undefined) context.out.note(huntingText(preview.hunting));
       context.out.result(
         preview,
         `${planText(preview.plan)}\nCan be undone   ${preview.undoable ? 'yes' : 'no, never'}\nSelection hash  ${preview.selectionHash}`,

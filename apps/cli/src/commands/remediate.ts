@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { Command } from 'commander';
-import type { Plan, RemediationRequest, Submitted } from '../api.js';
+import type { Plan, Submitted } from '../api.js';
 import { action, type Context, type Shell } from '../context.js';
 import { ExitCode } from '../exit-codes.js';
 import { NetworkFailure } from '../failure.js';
@@ -8,10 +8,13 @@ import { followToResult } from '../follow.js';
 import { counted, printable } from '../output.js';
 import {
   addRemediationOptions,
-  remediationRequest,
+  huntingText,
+  wantedRemediation,
   type RemediationOptions,
+  type Wanted,
 } from '../remediation-options.js';
 import { planText } from '../report.js';
+import { HUNTING_FILE_HELP } from '../hunting-file.js';
 import { EMAIL_FILE_HELP } from '../selection.js';
 
 interface RemediateOptions extends RemediationOptions {
@@ -34,23 +37,25 @@ export function registerRemediate(program: Command, shell: Shell): void {
     .option('--yes', 'do not ask')
     .addHelpText(
       'after',
-      `\n${EMAIL_FILE_HELP}\n\nExamples:\n` +
+      `\n${EMAIL_FILE_HELP}\n${HUNTING_FILE_HELP}\n\nExamples:\n` +
         '  clawback remediate --name "Payroll phish" --sender pay@fabrikam.example --senders-copy --watch\n' +
-        '  clawback remediate --name "Back again" --action moveToInbox --emails list.csv --yes',
+        '  clawback remediate --name "Back again" --action moveToInbox --emails list.csv --yes\n' +
+        '  clawback remediate --name "Hunted" --hunting found.csv --senders-copy --watch',
     );
   addRemediationOptions(command).action(
     action<RemediateOptions>(shell, async (context, options) => {
       const { out, client } = context;
       context.requireConsent(options.yes);
-      const request = await remediationRequest(options, context.io);
-      const { plan, undoable } = await client.preview(request);
+      const wanted = await wantedRemediation(options, context.io);
+      const { plan, undoable, hunting } = await wanted.preview(client);
+      if (hunting !== undefined) out.note(huntingText(hunting));
       out.note(planText(plan));
       if (!undoable) out.note('This cannot be undone, ever.');
-      if (!(await context.confirm(question(request, plan), options.yes))) {
+      if (!(await context.confirm(question(wanted, plan), options.yes))) {
         out.note('nothing was submitted');
         return ExitCode.interrupted;
       }
-      const submitted = await submit(context, request, options.idempotencyKey ?? randomUUID());
+      const submitted = await submit(context, wanted, options.idempotencyKey ?? randomUUID());
       out.note(submittedText(submitted));
       if (options.watch !== true) {
         out.result(submitted, printable(submitted.approvalId));
@@ -63,9 +68,9 @@ export function registerRemediate(program: Command, shell: Shell): void {
 }
 
 /** Under one key it is submitted once, so a lost answer is asked for again. */
-async function submit(context: Context, request: RemediationRequest, key: string): Promise<Submitted> {
+async function submit(context: Context, wanted: Wanted, key: string): Promise<Submitted> {
   try {
-    return await context.client.patient(context.io.timing.retryDelaysMs).submit(request, key);
+    return await wanted.submit(context.client.patient(context.io.timing.retryDelaysMs), key);
   } catch (error) {
     if (error instanceof NetworkFailure) {
       context.out.note(
@@ -76,7 +81,7 @@ async function submit(context: Context, request: RemediationRequest, key: string
   }
 }
 
-const question = ({ action: what, sendersCopy }: RemediationRequest, plan: Plan): string =>
+const question = ({ action: what, sendersCopy }: Wanted, plan: Plan): string =>
   `${what} ${counted(plan.remediable, 'copy', 'copies')}${sendersCopy ? ", senders' copies included" : ''}?`;
 
 export const submittedText = ({ status, plan }: Submitted): string =>
