@@ -1,5 +1,6 @@
 import { Readable, type Duplex } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { ClawbackError, invalidInput, isClawbackError } from '#libs/kernel';
 import { HuntingReader, type HuntingSelection } from '#libs/mail-catalog';
 import Papa from 'papaparse';
@@ -17,16 +18,19 @@ export interface HuntingOptions {
  * bare list of its rows, already read; or CSV with a line of column names, as a stream.
  * @throws {ClawbackError} as {@link HuntingReader} says; `bodyTooLarge`, `csvInvalid`
  */
-export const readHunting = (
-  body: unknown,
-  options: HuntingOptions,
-): Promise<HuntingSelection> | HuntingSelection =>
+export const readHunting = (body: unknown, options: HuntingOptions): Promise<HuntingSelection> =>
   body instanceof Readable ? fromCsv(body, options) : fromJson(body, options);
 
-function fromJson(body: unknown, options: HuntingOptions): HuntingSelection {
+/** A hundred thousand rows take a second or more of work: other requests get their turns meanwhile. */
+const ROWS_AT_ONCE = 500;
+
+async function fromJson(body: unknown, options: HuntingOptions): Promise<HuntingSelection> {
   const { rows, columns } = resultIn(body);
   const reader = new HuntingReader({ ...options, ...(columns === undefined ? {} : { columns }) });
-  for (const row of rows) reader.add(row);
+  for (const [index, row] of rows.entries()) {
+    if (index % ROWS_AT_ONCE === ROWS_AT_ONCE - 1) await nextTurn();
+    reader.add(row);
+  }
   return reader.end();
 }
 
@@ -56,13 +60,16 @@ function nameOf(column: unknown): string[] {
 async function fromCsv(body: Readable, options: HuntingOptions): Promise<HuntingSelection> {
   let reader: HuntingReader | undefined;
   let header: readonly string[] = [];
+  let lines = 0;
   const parser: Duplex = Papa.parse(Papa.NODE_STREAM_INPUT, {
     delimiter: ',',
     skipEmptyLines: 'greedy',
   });
   try {
-    await pipeline(decoded(body, options.maxBytes), parser, async (lines: AsyncIterable<string[]>) => {
-      for await (const cells of lines) {
+    await pipeline(decoded(body, options.maxBytes), parser, async (table: AsyncIterable<string[]>) => {
+      for await (const cells of table) {
+        lines += 1;
+        if (lines % ROWS_AT_ONCE === 0) await nextTurn();
         if (reader === undefined) {
           header = cells.map((name) => name.trim());
           reader = new HuntingReader({ ...options, columns: header });
