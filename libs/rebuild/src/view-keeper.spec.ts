@@ -506,7 +506,8 @@ describe('ViewKeeper', () => {
 
   describe('a keeper that ends', () => {
     it('leaves a build to the next one, which goes on where it was', async () => {
-      const many = Array.from({ length: 600 }, (_, index) => `thing-${String(index % 50)}`);
+      // More than one commit holds.
+      const many = Array.from({ length: 2400 }, (_, index) => `thing-${String(index % 50)}`);
       const last = await happens(...many);
       const first = await running();
       await untilShown(last, 1);
@@ -742,7 +743,7 @@ describe('ViewKeeper', () => {
     });
 
     it('of two stores record one outcome, and the slower one reads its build once that is complete', async () => {
-      const many = Array.from({ length: 600 }, (_, index) => `thing-${String(index % 30)}`);
+      const many = Array.from({ length: 2400 }, (_, index) => `thing-${String(index % 30)}`);
       const last = await happens(...many);
       const slow = openStore('slow.db');
       await running();
