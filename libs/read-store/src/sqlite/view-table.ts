@@ -65,17 +65,18 @@ export class ViewTable {
   }
 
   /**
-   * `seq` grows with every new document: sequential keys are much faster to insert than random ids. `doc` is last, so
-   * that a scan over the other columns does not read the pages that long documents overflow to.
+   * `seq` grows with every new document: sequential keys are much faster to insert than random ids. A view that is only
+   * asked by id needs no other order than that of its ids. `doc` is last, so that a scan over the other columns does not
+   * read the pages that long documents overflow to.
    */
   get schema(): string {
     const fields = Object.entries(this.view.fields).map(
       ([name, { type }]) => `${columnOf(name)} ${COLUMN_TYPES[type]} NOT NULL, `,
     );
-    return (
-      `CREATE TABLE ${this.name} (seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, ` +
-      `position INTEGER NOT NULL, ${fields.join('')}doc TEXT NOT NULL)`
-    );
+    const byId = this.view.indexes.length === 0;
+    const key = byId ? 'id TEXT PRIMARY KEY' : 'seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE';
+    const columns = `${key}, position INTEGER NOT NULL, ${fields.join('')}doc TEXT NOT NULL`;
+    return `CREATE TABLE ${this.name} (${columns})${byId ? ' WITHOUT ROWID' : ''}`;
   }
 
   /** A statement for each index; one that is there is left as it is. */
