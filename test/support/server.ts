@@ -477,15 +477,13 @@ export class TestServer {
   }
 
   private async boot(): Promise<void> {
-    const { http, data, log, stores, executor, ...rest } = this.overrides;
-    const { settings } = this.stores;
+    const { http, data, log, stores, ...rest } = this.overrides;
     const config = loadConfig(
       {},
       {
         ...rest,
         http: { port: this.port, ...http },
-        stores: { ...settings.stores, ...stores },
-        executor: { ...settings.executor, ...executor },
+        stores: { ...this.stores.settings, ...stores },
         data: { ...data, directory: this.dataDirectory },
         log: { level: 'silent', ...log },
       },

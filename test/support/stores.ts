@@ -15,13 +15,10 @@ export const everyPageIsDear = onServers && realMongoUrl === undefined;
 /** A real EventStoreDB has one log, which holds what all servers under test have ever done. */
 export const logIsShared = onServers && realEventStoreUrl !== undefined;
 
-/** On servers another process takes over what a restarted one was doing, and not before its claim has lapsed. */
-const CLAIM_MS = 3000;
-
 /** Where one server under test keeps its events and its views. They outlive the server, until they are disposed of. */
 export interface StoresUnderTest {
   /** Points the product at them. */
-  readonly settings: Pick<ConfigOverrides, 'stores' | 'executor'>;
+  readonly settings: NonNullable<ConfigOverrides['stores']>;
   /** The log itself, past the server. Whoever opens it closes it. */
   openEvents(): EventStore;
   dispose(): Promise<void>;
@@ -41,10 +38,7 @@ async function storesOnServers(): Promise<StoresUnderTest> {
   const mongo = await startMongo();
   const eventStore = await startEventStore();
   return {
-    settings: {
-      stores: { eventStoreUrl: eventStore.url, mongoUrl: mongo.url, mongoDatabase: mongo.database },
-      executor: { claimMs: CLAIM_MS },
-    },
+    settings: { eventStoreUrl: eventStore.url, mongoUrl: mongo.url, mongoDatabase: mongo.database },
     openEvents: () => new EventStoreDbEventStore({ connectionString: eventStore.url }),
     async dispose() {
       await mongo.dispose();

@@ -592,7 +592,7 @@ describe('several workers', () => {
     expect(types.at(-1)).toBe('BatchSettled');
   });
 
-  it('that stop do not extend what they leave lying', async () => {
+  it('that stop give their claim back: another has the batch at once', async () => {
     const store = await due(...copies(1));
     const clock = new TestClock();
     const stop = new AbortController();
@@ -607,7 +607,13 @@ describe('several workers', () => {
     stop.abort();
 
     expect(await running).toBeUndefined();
-    expect(await typesOf(store)).toEqual(['BatchPlanned', 'BatchReleased', 'BatchAttemptStarted']);
+    const last = (await eventsOf(store)).at(-1);
+    expect(last).toMatchObject({
+      type: 'BatchAttemptExtended',
+      data: { deadline: clock.now().toISOString() },
+    });
+    const another = workerOn(store, new ScriptedGateway(), { worker: 'worker-2' }, clock);
+    expect(await another.run()).toEqual(tallyOf({ recipient: { succeeded: 1 } }));
   });
 
   it('that were taken for dead learn of it when they say that they live, and record nothing more', async () => {

@@ -143,6 +143,12 @@ export class BatchRunner {
       await append({ type: 'ExtendAttempt', attempt, deadline: new Date(now + this.options.claimMs) });
     };
 
+    /** A worker that stops leaves the rest to another, who would wait for as long as the claim holds. */
+    const giveBack = async (): Promise<void> => {
+      if (state.status === 'settled') return;
+      await append({ type: 'ExtendAttempt', attempt, deadline: this.clock.now() });
+    };
+
     let fault: { readonly error: unknown } | undefined;
     const deadlines = new CopyDeadlines(this.options.copyDeadlineMs, signal);
     const moves = Promise.all(
@@ -168,6 +174,7 @@ export class BatchRunner {
     }
     // Not an outcome of any copy: those without one stay pending, and the batch is run again.
     if (fault !== undefined) throw fault.error;
+    if (signal.aborted) await giveBack();
     return state.status === 'settled' ? state.tally : undefined;
   }
 

@@ -544,6 +544,7 @@ describe('an executor that is stopped', () => {
       'BatchPlanned',
       'BatchReleased',
       'BatchAttemptStarted',
+      'BatchAttemptExtended',
     ]);
   });
 
@@ -562,7 +563,7 @@ describe('an executor that is stopped', () => {
 
     const released = ['BatchPlanned', 'BatchReleased'];
     expect(await scene.batchTypes(submission)).toEqual([
-      [...released, 'BatchAttemptStarted'],
+      [...released, 'BatchAttemptStarted', 'BatchAttemptExtended'],
       released,
       released,
     ]);
@@ -587,6 +588,7 @@ describe('an executor that is stopped', () => {
       'RecipientCopySoftDeleted',
       'RecipientCopySoftDeleted',
       'RecipientCopySoftDeleted',
+      'BatchAttemptExtended',
     ]);
 
     const second = new ScriptedGateway((request, signal) => scene.tenant.move(request, signal));
