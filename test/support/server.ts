@@ -60,10 +60,16 @@ export interface RequestParts {
 /** How long anything may take that a test waits for. Only a hang gets there. */
 const PATIENCE_MS = 20_000;
 const POLL_MS = 10;
+/** The same for a log that others have filled. */
+const CATCH_UP_MS = 50_000;
 
-/** Asks until the answer will do. @throws after {@link PATIENCE_MS}, with the last answer. */
-export async function until<T>(ask: () => Promise<T>, willDo: (answer: T) => boolean): Promise<T> {
-  const deadline = performance.now() + PATIENCE_MS;
+/** Asks until the answer will do. @throws when the patience is at its end, with the last answer. */
+export async function until<T>(
+  ask: () => Promise<T>,
+  willDo: (answer: T) => boolean,
+  patienceMs = PATIENCE_MS,
+): Promise<T> {
+  const deadline = performance.now() + patienceMs;
   for (;;) {
     const answer = await ask();
     if (willDo(answer)) return answer;
@@ -353,6 +359,10 @@ const ENDS: ReadonlySet<string> = new Set([
   ...['ViewBuildCompared', 'ViewRebuildFailed'],
 ]);
 
+interface Readiness {
+  readonly views: readonly { readonly position: string }[];
+}
+
 /** The whole product in this process, on a data directory and the stores of its own that the jest project asks for. */
 export class TestServer {
   /** Of servers that share a log, the one that runs: two would take each other's work, each in mailboxes of its own. */
@@ -385,6 +395,7 @@ export class TestServer {
     try {
       if (logIsShared) await server.takeTurn();
       await server.boot();
+      if (logIsShared) await server.caughtUp();
       return server;
     } catch (error) {
       await server.dispose();
@@ -469,6 +480,15 @@ export class TestServer {
       this.waiting = alone;
     }
     this.first = await this.head();
+  }
+
+  /** Its views are empty, and begin with what all the servers before it have done. */
+  private async caughtUp(): Promise<void> {
+    await until(
+      async () => (await this.api().get('/health/ready')).body as Readiness,
+      ({ views }) => views.every(({ position }) => BigInt(position) >= this.first),
+      CATCH_UP_MS,
+    );
   }
 
   private async endTurn(): Promise<void> {
