@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { type EventStore, type NewEvent, appendEvents, decideAndAppend, metadataOf } from '#libs/event-store';
-import { idFrom, inFlight } from '#libs/kernel';
-import { batchCodecs, batchDecider, type Batch } from '#libs/remediation';
+import { idsFrom, inFlight } from '#libs/kernel';
+import { batchCodecs, batchDecider, type Batch, type BatchCommand } from '#libs/remediation';
 import { EventStoreDBClient, jsonEvent, NO_STREAM } from '@eventstore/db-client';
 import { atLeast, figure, plain, type Bench, type PartInput } from './harness/bench.js';
 import { timed } from './harness/statistics.js';
@@ -27,12 +27,15 @@ interface Prepared {
   readonly stream: string;
   /** Claimed, with all its copies pending. */
   readonly claimed: StartedBatch;
+  /** What the mailboxes answered. */
+  readonly moved: BatchCommand;
 }
 
 const prepared = (size: number): Prepared[] =>
   movableBatches(size).map((batch) => {
     const { state } = decided(batchDecider.initial, planCommand(batch), releaseCommand, claimCommand);
-    return { batch, stream: streamOf(batch), claimed: started(state) };
+    const claimed = started(state);
+    return { batch, stream: streamOf(batch), claimed, moved: movedCommand(claimed) };
   });
 
 /** Puts the stream of every batch where a worker finds it: planned and released, and claimed if asked for. */
@@ -64,8 +67,8 @@ async function record({ size, target, directory }: PartInput) {
   const store = await openEventStore(target, directory);
   await writeStreams(store, batches, true);
   const seconds = await timed(() =>
-    inParallel(batches, async ({ stream, claimed }) => {
-      const events = batchDecider.decide(claimed, movedCommand(claimed));
+    inParallel(batches, async ({ stream, claimed, moved }) => {
+      const events = batchDecider.decide(claimed, moved);
       await appendEvents(store, batchCodecs, stream, 2n, events, contextOf(`record ${stream}`));
     }),
   );
@@ -99,13 +102,10 @@ async function claimAndRecord({ size, target, directory }: PartInput) {
 }
 
 /** What the product appends, event by event. */
-const recordedEvents = ({ stream, claimed }: Prepared): NewEvent[] => {
+const recordedEvents = ({ stream, claimed, moved }: Prepared): NewEvent[] => {
   const context = contextOf(`record ${stream}`);
-  return batchDecider
-    .decide(claimed, movedCommand(claimed))
-    .map((event, index) =>
-      batchCodecs.encode(event, idFrom(context.commandId, stream, String(index)), metadataOf(context)),
-    );
+  const events = batchDecider.decide(claimed, moved);
+  return batchCodecs.encodeAll(events, idsFrom(context.commandId, stream), metadataOf(context));
 };
 
 /** The same events by the driver alone; for a file as texts that were made before, or made while it writes. */
