@@ -44,7 +44,6 @@ import {
   type Webhook,
 } from './api.js';
 import { openDownload } from './download.js';
-import type { HuntingRows } from './hunting-file.js';
 import { CliFailure, NetworkFailure, ServerProblem, interrupted, isError, isTransient } from './failure.js';
 import { ExitCode } from './exit-codes.js';
 
@@ -56,6 +55,12 @@ export interface ClientOptions {
   readonly signal?: AbortSignal;
   /** How long to wait before each further try at a read that found no server; none: no further try. */
   readonly retryDelaysMs?: readonly number[];
+}
+
+/** A result of advanced hunting, as it is sent to the server, which reads it. */
+export interface HuntingRows {
+  readonly type: 'application/json' | 'text/csv';
+  readonly bytes: Uint8Array;
 }
 
 /** How an import goes on: lines so far, and last the report. */

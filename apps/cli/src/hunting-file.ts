@@ -1,14 +1,9 @@
 import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { buffer } from 'node:stream/consumers';
+import type { HuntingRows } from './client.js';
 import type { Io } from './context.js';
 import { usageError } from './failure.js';
-
-/** A result of advanced hunting, as it is sent to the server, which reads it. */
-export interface HuntingRows {
-  readonly type: 'application/json' | 'text/csv';
-  readonly bytes: Uint8Array;
-}
 
 /** For `--help`. */
 export const HUNTING_FILE_HELP = `A file of --hunting is the result of a hunting query: JSON as Graph's runHuntingQuery answers it, a list of its

@@ -1,10 +1,11 @@
 import type { SubscriptionState } from '#libs/event-store';
 import type { CoordinationState, ExecutorState } from '#libs/executor';
-import { type Position } from '#libs/kernel';
+import { START, type Position } from '#libs/kernel';
 import { errorClass, scrub } from '#libs/platform';
-import type { ViewState } from '#libs/read-store';
+import type { Builds, ViewState } from '#libs/read-store';
 import { VIEWS, type Runtime } from '../runtime.js';
 import type { ConnectionReport } from './connections.js';
+import { keptBuilds, type KeptBuilds } from './kept-builds.js';
 import { LagMeter, type Lag } from './lag.js';
 import { answered, type Answered } from './within.js';
 
@@ -48,18 +49,21 @@ const LONGEST_REASON = 500;
  */
 export async function healthOf(runtime: Runtime): Promise<Health> {
   const { events, readStore } = runtime;
-  const [head, ...positions] = await Promise.all([
+  const [head, ...builds] = await Promise.all([
     answered(PATIENCE_MS, events.head()),
-    ...Object.values(VIEWS).map((view) => answered(PATIENCE_MS, readStore.checkpoint(view))),
+    ...Object.values(VIEWS).map((view) => answered(PATIENCE_MS, readStore.builds(view))),
   ]);
-  const views = await viewReports(runtime, head, positions);
+  const kept = Object.values(VIEWS).map(({ name }, index) =>
+    keptBuilds(runtime.views(), name, valueOf(builds[index])?.active),
+  );
+  const views = await viewReports(runtime, head, builds, kept);
   const executor = runtime.executorState();
   const { subscriptions, queue } = runtime.connections;
   return {
     checks: [
       storeCheck('eventStore', [head]),
-      storeCheck('readStore', positions),
-      ...views.map((report) => viewCheck(report, keptView(runtime, report.view))),
+      storeCheck('readStore', builds),
+      ...views.map((report, index) => viewCheck(report, kept[index])),
       ...subscriptions.map(subscriptionCheck),
       ...(queue === undefined ? [] : [connectionCheck('workQueue', queue)]),
       ...(executor === undefined ? [] : [executorCheck(executor)]),
@@ -72,17 +76,18 @@ export async function healthOf(runtime: Runtime): Promise<Health> {
 async function viewReports(
   runtime: Runtime,
   head: Answered<Position>,
-  positions: readonly Answered<Position>[],
+  builds: readonly Answered<Builds>[],
+  kept: readonly KeptBuilds[],
 ): Promise<ViewReport[]> {
   const { events, clock } = runtime;
   const looking = AbortSignal.timeout(PATIENCE_MS);
   const meter = 'value' in head ? new LagMeter(events, head.value, clock.now(), looking) : undefined;
   return await Promise.all(
     Object.values(VIEWS).map(async ({ name: view }, index) => {
-      const position = valueOf(positions[index]);
+      const position = positionOf(valueOf(builds[index]));
       return {
         view,
-        state: keptView(runtime, view)?.state ?? ('elsewhere' as const),
+        state: kept[index]?.active?.state ?? ('elsewhere' as const),
         position,
         lag: position === undefined ? undefined : await meter?.of(position),
       };
@@ -93,15 +98,9 @@ async function viewReports(
 const valueOf = <T>(answer: Answered<T> | undefined): T | undefined =>
   answer !== undefined && 'value' in answer ? answer.value : undefined;
 
-/** From the worst on. */
-const VIEW_STATES: readonly ViewState['state'][] = ['failed', 'catchingUp', 'live'];
-
-/** Of several builds of a view that this process keeps, the one that is worst off. */
-const keptView = (runtime: Runtime, name: string): ViewState | undefined =>
-  runtime
-    .views()
-    .filter(({ view }) => view === name)
-    .sort((a, b) => VIEW_STATES.indexOf(a.state) - VIEW_STATES.indexOf(b.state))[0];
+/** How far the build is that queries read. */
+const positionOf = (builds: Builds | undefined): Position | undefined =>
+  builds && (builds.builds.find(({ build }) => build === builds.active)?.checkpoint ?? START);
 
 function storeCheck(name: string, answers: readonly Answered<unknown>[]): Check {
   const bad = answers.find((answer) => 'failure' in answer);
@@ -109,13 +108,20 @@ function storeCheck(name: string, answers: readonly Answered<unknown>[]): Check 
   return { name, state: 'failed', detail: `does not answer: ${errorClass(bad.failure)}` };
 }
 
-function viewCheck({ view, state, position, lag }: ViewReport, kept: ViewState | undefined): Check {
+function viewCheck({ view, state, position, lag }: ViewReport, kept: KeptBuilds | undefined): Check {
   const name = `view:${view}`;
+  const { active, stopped } = kept ?? {};
   // Only what the view itself says of its events may be shown as it is: what a store says names hosts.
-  if (state === 'failed') return { name, state: 'failed', detail: `has stopped: ${reason(kept?.error)}` };
+  if (state === 'failed') return { name, state: 'failed', detail: `has stopped: ${reason(active?.error)}` };
   const where = `${state}, ${position === undefined ? 'position unknown' : lagInWords(lag)}`;
-  if (kept?.error === undefined) return { name, state: 'ok', detail: where };
-  return { name, state: 'degraded', detail: `${where}; waits: ${errorClass(kept.cause)}` };
+  if (active?.error !== undefined) {
+    return { name, state: 'degraded', detail: `${where}; waits: ${errorClass(active.cause)}` };
+  }
+  if (stopped !== undefined) {
+    const build = `build ${String(stopped.build)}, which is not read, has stopped`;
+    return { name, state: 'degraded', detail: `${where}; ${build}: ${reason(stopped.error)}` };
+  }
+  return { name, state: 'ok', detail: where };
 }
 
 function lagInWords(lag: Lag | undefined): string {

@@ -20,7 +20,7 @@ const source = (over: Partial<ExportSource<Row>>): ExportSource<Row> => ({
   query: {},
   columns,
   groups: () => inOrder([]),
-  position: () => Promise.resolve(7n),
+  view: () => Promise.resolve({ build: 1, position: 7n }),
   mayLose: false,
   final: false,
   ...over,
@@ -30,10 +30,13 @@ async function* inOrder(groups: readonly RowGroup<Row>[]): AsyncGenerator<RowGro
   for (const group of groups) yield await Promise.resolve(group);
 }
 
-/** The position of a view that goes on while it is read. */
-const positions = (...each: readonly bigint[]) => {
-  const left = [...each];
-  return () => Promise.resolve(left.shift() ?? 0n);
+/** A view that goes on while it is read, from one position to the other, and may be switched to another build. */
+const looks = (first: bigint, last: bigint, lastBuild = 1) => {
+  const left = [
+    { build: 1, position: first },
+    { build: lastBuild, position: last },
+  ];
+  return () => Promise.resolve(left.shift() ?? { build: 0, position: 0n });
 };
 
 const clock = new TestClock();
@@ -105,15 +108,12 @@ describe('an export', () => {
   });
 
   it.each([
-    ['nothing else happened', { position: positions(7n, 7n) }, true],
-    ['others acted, and its rows are older', { position: positions(7n, 9n) }, true],
-    ['a row changed while it was read', { position: positions(2n, 9n) }, false],
-    [
-      'others acted, and a row may have left the query',
-      { position: positions(7n, 9n), mayLose: true },
-      false,
-    ],
-    ['all of it has ended', { position: positions(2n, 9n), mayLose: true, final: true }, true],
+    ['nothing else happened', { view: looks(7n, 7n) }, true],
+    ['others acted, and its rows are older', { view: looks(7n, 9n) }, true],
+    ['a row changed while it was read', { view: looks(2n, 9n) }, false],
+    ['others acted, and a row may have left the query', { view: looks(7n, 9n), mayLose: true }, false],
+    ['the view was switched to another build', { view: looks(7n, 7n, 2), final: true }, false],
+    ['all of it has ended', { view: looks(2n, 9n), mayLose: true, final: true }, true],
   ])('when %s: consistent or not', async (_what, over, consistent) => {
     const groups = () => inOrder([{ rows: [['a', 1]], position: 3n }]);
     const manifest = await new Export(source({ groups, ...over }), 'csv', clock).run();

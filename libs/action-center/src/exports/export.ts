@@ -12,6 +12,14 @@ export interface RowGroup<Row> {
   readonly position: Position;
 }
 
+/** What an export is read from, at an instant. */
+export interface ViewLook {
+  /** Which build of the view queries read. */
+  readonly build: number;
+  /** How far that is. */
+  readonly position: Position;
+}
+
 /** What there is to export. */
 export interface ExportSource<Row> {
   readonly kind: ExportKind;
@@ -22,8 +30,8 @@ export interface ExportSource<Row> {
   readonly columns: readonly ExportColumn<Row>[];
   /** Read anew by every call, a group at a time. */
   readonly groups: () => AsyncIterable<RowGroup<Row>>;
-  /** How far the view is that the rows are read from. */
-  readonly position: () => Promise<Position>;
+  /** The view that the rows are read from, as it is now. */
+  readonly view: () => Promise<ViewLook>;
   /** A row may leave the query by an event: then it cannot be seen that one is missing. */
   readonly mayLose: boolean;
   /** Nothing that it shows will ever change: the same export later has the same bytes. */
@@ -75,11 +83,11 @@ export class Export<Row> {
   async *bytes(): AsyncGenerator<Buffer> {
     const { source, format } = this;
     const writer = tableWriter(format, source.columns);
-    const first = await source.position();
+    const first = await source.view();
     const hash = createHash('sha256');
     let rows = 0;
     let bytes = 0;
-    let newest = first;
+    let newest = first.position;
     const counted = (lines: readonly string[]): Buffer => {
       const chunk = bytesOf(lines);
       hash.update(chunk);
@@ -92,7 +100,7 @@ export class Export<Row> {
       if (group.position > newest) newest = group.position;
       if (group.rows.length > 0) yield counted(writer.lines(group.rows));
     }
-    const last = await source.position();
+    const last = await source.view();
     this.done = {
       kind: source.kind,
       approvalId: source.approvalId,
@@ -102,9 +110,11 @@ export class Export<Row> {
       rows,
       bytes,
       sha256: hash.digest('hex'),
-      firstPosition: formatPosition(first),
-      lastPosition: formatPosition(last),
-      consistent: source.final || first === last || (newest === first && !source.mayLose),
+      firstPosition: formatPosition(first.position),
+      lastPosition: formatPosition(last.position),
+      consistent:
+        first.build === last.build &&
+        (source.final || first.position === last.position || (newest === first.position && !source.mayLose)),
       final: source.final,
       createdAt: this.clock.now().toISOString(),
     };

@@ -1,12 +1,12 @@
-import { type Clock, type Position } from '#libs/kernel';
+import { START, type Clock, type Position } from '#libs/kernel';
 import { emailDocId, emailKey, emailsView, type EmailDoc, type MailCatalog } from '#libs/mail-catalog';
-import type { ReadStore, Stored } from '#libs/read-store';
+import type { ReadStore, Stored, ViewSpec } from '#libs/read-store';
 import { isFinished, type EmailFilter } from '#libs/remediation';
 import type { ActionCenter, HistoryFilter, LogFilter, LogRow } from '../action-center.js';
 import { actionLogView, type ActionLogDoc } from '../action-log.view.js';
 import { historyView, type HistoryDoc } from '../history.view.js';
 import { historyColumns, logColumns, selectionColumns, type SelectedRow } from './columns.js';
-import { Export, type ExportSource, type RowGroup } from './export.js';
+import { Export, type ExportSource, type RowGroup, type ViewLook } from './export.js';
 import type { ExportFormat } from './table.js';
 
 /** Makes exports of what the Action Center and the catalogue show. */
@@ -28,7 +28,7 @@ export class Exports {
         query: { ...filter },
         columns: logColumns,
         groups: () => this.center.rows(entry, filter),
-        position: () => this.store.checkpoint(actionLogView),
+        view: () => this.lookAt(actionLogView),
         mayLose: filter.outcome !== undefined,
         final,
       },
@@ -45,7 +45,7 @@ export class Exports {
         query: { ...filter },
         columns: historyColumns,
         groups: () => groupsOf(this.center.historyPages(tenant, filter)),
-        position: () => this.store.checkpoint(historyView),
+        view: () => this.lookAt(historyView),
         mayLose: filter.status !== undefined || filter.approver !== undefined,
         final: false,
       },
@@ -63,7 +63,7 @@ export class Exports {
         query: { ...filter },
         columns: selectionColumns,
         groups: () => mapped(groupsOf(this.catalog.pages(tenant, filter)), rowOfEmail),
-        position: () => this.store.checkpoint(emailsView),
+        view: () => this.lookAt(emailsView),
         // What the catalogue says of an email may change, all but its key.
         mayLose: Object.keys(others).length > 0,
         final: false,
@@ -81,12 +81,17 @@ export class Exports {
         query: {},
         columns: selectionColumns,
         groups: () => this.selected(entry),
-        position: () => this.store.checkpoint(emailsView),
+        view: () => this.lookAt(emailsView),
         mayLose: false,
         final: false,
       },
       format,
     );
+  }
+
+  private async lookAt(view: ViewSpec<never>): Promise<ViewLook> {
+    const { active, builds } = await this.store.builds(view);
+    return { build: active, position: builds.find(({ build }) => build === active)?.checkpoint ?? START };
   }
 
   private async *selected(entry: HistoryDoc): AsyncGenerator<RowGroup<SelectedRow>> {
