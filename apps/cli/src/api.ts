@@ -100,6 +100,12 @@ export type Hunting = z.output<typeof hunting>;
 export const huntingPreviewAnswer = previewAnswer.extend({ hunting });
 export type HuntingPreview = z.output<typeof huntingPreviewAnswer>;
 
+/** A result of advanced hunting, as it is sent to the server, which reads it. */
+export interface HuntingRows {
+  readonly type: 'application/json' | 'text/csv';
+  readonly bytes: Uint8Array;
+}
+
 /** How a remediation of a hunting result is asked for, beside its rows. */
 export type HuntingRequest = Pick<
   RemediationRequest,

@@ -30,6 +30,7 @@ import {
   type Faults,
   type HuntingPreview,
   type HuntingRequest,
+  type HuntingRows,
   type ImportReport,
   type LogRow,
   type Manifest,
@@ -55,12 +56,6 @@ export interface ClientOptions {
   readonly signal?: AbortSignal;
   /** How long to wait before each further try at a read that found no server; none: no further try. */
   readonly retryDelaysMs?: readonly number[];
-}
-
-/** A result of advanced hunting, as it is sent to the server, which reads it. */
-export interface HuntingRows {
-  readonly type: 'application/json' | 'text/csv';
-  readonly bytes: Uint8Array;
 }
 
 /** How an import goes on: lines so far, and last the report. */

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { buffer } from 'node:stream/consumers';
-import type { HuntingRows } from './client.js';
+import type { HuntingRows } from './api.js';
 import type { Io } from './context.js';
 import { usageError } from './failure.js';
 
