@@ -1,3 +1,4 @@
+import { getMaxListeners } from 'node:events';
 import { decideAndAppend } from '#libs/event-store';
 import { afterEach, describe, expect, it, jest } from '@jest/globals';
 import { isClawbackError, START } from '#libs/kernel';
@@ -129,6 +130,16 @@ describe('a batch that is run', () => {
       'RecipientCopySoftDeleted',
       'BatchSettled',
     ]);
+  });
+
+  it('has one signal for all its copies, at which as many may wait as there are', async () => {
+    const signals = new Set<AbortSignal>();
+    const gateway = new ScriptedGateway(({ to }, signal) => {
+      signals.add(signal);
+      return { kind: 'moved', from: 'Inbox', to };
+    });
+    await workerOn(await due(...copies(3)), gateway).run();
+    expect([...signals].map((signal) => getMaxListeners(signal))).toEqual([Infinity]);
   });
 
   it('asks the gateway for what the plan says, under a name of its own for each copy', async () => {

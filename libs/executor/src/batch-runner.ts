@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import {
   isWrongExpectedRevision,
   type EventStore,
@@ -278,6 +279,8 @@ class CopyDeadlines {
     this.ended = new Promise((resolve) => {
       this.end = resolve;
     });
+    // Every copy that waits listens to it: Node would take so many for a leak, and warn.
+    setMaxListeners(Infinity, this.controller.signal);
     this.timer = setTimeout(() => {
       this.endAll({ kind: 'timedOut' });
     }, ms);
