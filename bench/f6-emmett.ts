@@ -230,7 +230,7 @@ function missing(quick: boolean): string | undefined {
   if (existsSync(join(PEER, 'node_modules'))) return undefined;
   if (quick) return 'emmett is not installed; npm ci in bench/emmett, or a run without --quick, installs it';
   try {
-    execFileSync('npm', ['ci', '--legacy-peer-deps', '--no-audit', '--no-fund'], {
+    execFileSync('npm', ['ci', '--no-audit', '--no-fund'], {
       cwd: PEER,
       stdio: 'inherit',
     });
