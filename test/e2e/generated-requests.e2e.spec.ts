@@ -1,7 +1,5 @@
-import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { SqliteEventStore } from '#libs/event-store/sqlite';
 import { START, type Position } from '#libs/kernel';
 import { hasBegun, isFinished, type Status } from '#libs/remediation';
 import { SHAPES, requestsTo, type Known, type Shape } from '../support/generated-requests.js';
@@ -45,7 +43,6 @@ interface Sent {
 let server: TestServer;
 let tenant: TestTenant;
 let admin: Api;
-let events: SqliteEventStore;
 let document: OpenApi;
 let messages = 0;
 beforeAll(async () => {
@@ -56,10 +53,8 @@ beforeAll(async () => {
   document = (await server.api().get('/openapi.json')).body as OpenApi;
   tenant = server.tenant();
   admin = tenant.as('admin');
-  events = new SqliteEventStore(join(server.dataDirectory, 'events.db'));
 });
 afterAll(async () => {
-  await events.close();
   await server.dispose();
 });
 
@@ -185,7 +180,7 @@ let read: Position = START;
 
 /** Nothing that was recorded since the last look was caused by a request that was refused. */
 async function expectNothingRecordedForRefused(): Promise<void> {
-  for await (const { position, type, stream, metadata } of events.readAll(read)) {
+  for await (const { position, type, stream, metadata } of server.events.readAll(read)) {
     read = position;
     if (idsOfRefused.has(String(metadata.causationId))) {
       throw new Error(`${type} in ${stream} was recorded for the refused ${String(metadata.causationId)}`);
@@ -310,7 +305,7 @@ describe('requests made from the OpenAPI document', () => {
 
   it('leave a log that tells of every move, counts that add up, and a server that works', async () => {
     let moved = 0;
-    for await (const { data } of events.readAll(START)) {
+    for await (const { data } of server.events.readAll(START)) {
       if (typeof data === 'object' && data !== null && 'from' in data && 'to' in data) moved += 1;
     }
     expect(tenant.moves()).toBe(moved);

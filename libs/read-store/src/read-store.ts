@@ -1,4 +1,4 @@
-import type { Position } from '#libs/kernel';
+import { START, type Position } from '#libs/kernel';
 
 export type Scalar = string | number;
 
@@ -57,6 +57,10 @@ export interface Builds {
   readonly active: number;
   readonly builds: readonly { readonly build: number; readonly checkpoint: Position }[];
 }
+
+/** How far the build is that queries without a build read. */
+export const activeCheckpoint = ({ active, builds }: Builds): Position =>
+  builds.find(({ build }) => build === active)?.checkpoint ?? START;
 
 export interface Total {
   readonly count: number;

@@ -1,8 +1,8 @@
 import type { SubscriptionState } from '#libs/event-store';
 import type { CoordinationState, ExecutorState } from '#libs/executor';
-import { START, type Position } from '#libs/kernel';
+import { type Position } from '#libs/kernel';
 import { errorClass, scrub } from '#libs/platform';
-import type { Builds, ViewState } from '#libs/read-store';
+import { activeCheckpoint, type Builds, type ViewState } from '#libs/read-store';
 import { VIEWS, type Runtime } from '../runtime.js';
 import type { ConnectionReport } from './connections.js';
 import { keptBuilds, type KeptBuilds } from './kept-builds.js';
@@ -84,7 +84,8 @@ async function viewReports(
   const meter = 'value' in head ? new LagMeter(events, head.value, clock.now(), looking) : undefined;
   return await Promise.all(
     Object.values(VIEWS).map(async ({ name: view }, index) => {
-      const position = positionOf(valueOf(builds[index]));
+      const answer = valueOf(builds[index]);
+      const position = answer && activeCheckpoint(answer);
       return {
         view,
         state: kept[index]?.active?.state ?? ('elsewhere' as const),
@@ -97,10 +98,6 @@ async function viewReports(
 
 const valueOf = <T>(answer: Answered<T> | undefined): T | undefined =>
   answer !== undefined && 'value' in answer ? answer.value : undefined;
-
-/** How far the build is that queries read. */
-const positionOf = (builds: Builds | undefined): Position | undefined =>
-  builds && (builds.builds.find(({ build }) => build === builds.active)?.checkpoint ?? START);
 
 function storeCheck(name: string, answers: readonly Answered<unknown>[]): Check {
   const bad = answers.find((answer) => 'failure' in answer);

@@ -1,6 +1,6 @@
-import { START, type Clock, type Position } from '#libs/kernel';
+import { type Clock, type Position } from '#libs/kernel';
 import { emailDocId, emailKey, emailsView, type EmailDoc, type MailCatalog } from '#libs/mail-catalog';
-import type { ReadStore, Stored, ViewSpec } from '#libs/read-store';
+import { activeCheckpoint, type ReadStore, type Stored, type ViewSpec } from '#libs/read-store';
 import { isFinished, type EmailFilter } from '#libs/remediation';
 import type { ActionCenter, HistoryFilter, LogFilter, LogRow } from '../action-center.js';
 import { actionLogView, type ActionLogDoc } from '../action-log.view.js';
@@ -90,8 +90,8 @@ export class Exports {
   }
 
   private async lookAt(view: ViewSpec<never>): Promise<ViewLook> {
-    const { active, builds } = await this.store.builds(view);
-    return { build: active, position: builds.find(({ build }) => build === active)?.checkpoint ?? START };
+    const builds = await this.store.builds(view);
+    return { build: builds.active, position: activeCheckpoint(builds) };
   }
 
   private async *selected(entry: HistoryDoc): AsyncGenerator<RowGroup<SelectedRow>> {
