@@ -29,7 +29,21 @@ export default tseslint.config(
   // Bodies and options are classes only for their decorators: they have no methods that a literal could lack.
   {
     files: ['apps/server/src/**/*.ts', 'bench/harness/constant*.ts'],
-    rules: { '@typescript-eslint/no-unsafe-class-instance-assignment': 'off' },
+    rules: {
+      '@typescript-eslint/no-unsafe-class-instance-assignment': 'off',
+      'no-restricted-imports': [
+        'error',
+        {
+          paths: [
+            {
+              name: 'class-validator',
+              importNames: ['IsOptional'],
+              message: 'It lets null pass, which no handler expects: Optional of http/fields does not.',
+            },
+          ],
+        },
+      ],
+    },
   },
   // Nest reads constructor types at run time: a type-only import of an injected class would erase its token.
   {

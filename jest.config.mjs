@@ -9,6 +9,7 @@ const base = {
   rootDir: '.',
   testEnvironment: 'node',
   extensionsToTreatAsEsm: ['.ts'],
+  setupFiles: ['<rootDir>/test/support/seed-laws.ts'],
   transform: { '^.+\\.ts$': '@swc/jest' },
   moduleNameMapper: {
     '^#libs/([^/]+)/([^/]+)$': '<rootDir>/libs/$1/src/$2/index.ts',

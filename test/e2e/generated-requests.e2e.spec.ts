@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { START, type Position } from '#libs/kernel';
 import { hasBegun, isFinished, type Status } from '#libs/remediation';
-import { SHAPES, requestsTo, type Known, type Shape } from '../support/generated-requests.js';
+import { SHAPES, requestsTo, wrongMembers, type Known, type Shape } from '../support/generated-requests.js';
 import { expectRefusal, routesOf, type OpenApi, type Route } from '../support/open-api.js';
 import {
   OUTCOMES,
@@ -21,14 +21,12 @@ import {
   type RequestParts,
   type TestTenant,
 } from '../support/server.js';
+import { SEED } from '../support/seed.js';
 import type { WebhookBody } from '../../apps/server/src/webhooks/webhooks.dto.js';
 
 /** How many requests of each shape each route gets in one round. */
 const EACH = 3;
 const ROUNDS = 10;
-
-/** The same requests again: `CLAWBACK_SEED=… npm run jest -- --selectProjects e2e -- generated-requests`. */
-const SEED = Number(process.env.CLAWBACK_SEED ?? Date.now() % 2 ** 31);
 
 const LEE = 'lee@fabrikam.example';
 const KIM = 'kim@fabrikam.example';
@@ -284,6 +282,21 @@ describe('requests made from the OpenAPI document', () => {
       expect(await expectRefusalsChangeNothing(again)).toBeGreaterThan(20);
     },
   );
+
+  it('are refused when any one member of a body is null, and never fail on a value of the wrong type', async () => {
+    const known = await prepared();
+    let nulls = 0;
+    for (const route of routesOf(document)) {
+      for (const { parts, name, value } of wrongMembers(document, route, known)) {
+        const { answer } = await send({ route: route.route, shape: 'nearlyValid', parts });
+        if (value !== null) continue;
+        nulls += 1;
+        const told = `${route.route}, null as ${name}: ${answer.text}`;
+        expect({ status: answer.status, told }).toEqual({ status: 400, told });
+      }
+    }
+    expect(nulls).toBeGreaterThan(20);
+  });
 
   it('were thousands, of every shape, to every route, taken and refused', () => {
     expect(all.length).toBeGreaterThanOrEqual(3000);

@@ -38,8 +38,9 @@ import {
   type PreviewBody,
   type SubmittedBody,
 } from '../support/server.js';
+import { SEED } from '../support/seed.js';
 
-const dice = new Dice(process.env.CLAWBACK_CRASH_SEED ?? String(Date.now()));
+const dice = new Dice(SEED);
 const MINUTES = 60_000;
 
 /** One remediation of the journey. Its approval ID follows from its key. */

@@ -16,10 +16,11 @@ import {
   until,
   type SubmittedBody,
 } from '../support/server.js';
+import { SEED } from '../support/seed.js';
 import { WebhookReceiver, verified } from '../support/webhook-receiver.js';
 import type { WebhookWithSecretBody } from '../../apps/server/src/webhooks/webhooks.dto.js';
 
-const dice = new Dice(process.env.CLAWBACK_CRASH_SEED ?? String(Date.now()));
+const dice = new Dice(SEED);
 const ROUNDS = 6;
 const LIFE = [
   'remediation.submitted',

@@ -18,9 +18,10 @@ import {
   type LogRowBody,
   type SubmittedBody,
 } from '../support/server.js';
+import { SEED } from '../support/seed.js';
 import { startTcpProxy, type TcpProxy } from '../support/tcp-proxy.js';
 
-const dice = new Dice(process.env.CLAWBACK_CRASH_SEED ?? String(Date.now()));
+const dice = new Dice(SEED);
 const CASE_MS = 240_000;
 const KILLS_AT_LEAST = 30;
 /** Servers that belong to somebody else are not killed. */

@@ -11,7 +11,7 @@ import { Api, bodyOf, type EntryBody, type ImportReportBody, type PageOf } from 
 export class Dice {
   private thrown = 0;
 
-  constructor(readonly seed: string) {}
+  constructor(readonly seed: number) {}
 
   /** From `low` up to, and without, `high`. */
   between(low: number, high: number): number {

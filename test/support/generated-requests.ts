@@ -68,6 +68,32 @@ export function requestsTo(
   }
 }
 
+/** Requests with a JSON body that are right but for one member of it, which has a value of no use: each in turn. */
+export function wrongMembers(
+  { components: { schemas } }: OpenApi,
+  { method, path, operation }: Route,
+  known: Known,
+): { readonly parts: RequestParts; readonly name: string; readonly value: unknown }[] {
+  const schema = operation.requestBody?.content['application/json']?.schema;
+  if (schema === undefined) return [];
+  const valueOf = rightValues(schemas, known);
+  const [first] = fc.sample(valueOf(schema, 'body'), 1);
+  const { properties = {} } = resolved(schemas, schema);
+  const url = path.replace(/\{(\w+)\}/g, (_all, name: string) => String(known[name]?.[0]));
+  return Object.keys(properties).flatMap((name) =>
+    [null, 0, '', 'x', true, [], {}, [null]].map((value) => ({
+      name,
+      value,
+      parts: {
+        method: method.toUpperCase(),
+        path: url,
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify({ ...(first as object), [name]: value }),
+      },
+    })),
+  );
+}
+
 interface Written {
   readonly method: string;
   readonly path: string;
@@ -111,15 +137,23 @@ const fewOf = (
 const subsetOf = <T>(all: readonly T[]): fc.Arbitrary<T[]> =>
   fc.subarray([...all], { maxLength: Math.min(3, all.length) });
 
+/** The schema that this one stands for. */
+function resolved(schemas: OpenApi['components']['schemas'], schema: Schema): Schema {
+  const { $ref, allOf } = schema;
+  if ($ref !== undefined) return resolved(schemas, schemas[$ref.slice($ref.lastIndexOf('/') + 1)] ?? {});
+  return allOf?.[0] === undefined ? schema : resolved(schemas, allOf[0]);
+}
+
 /** Values as the schema has them, taken from what is known where something is known. */
 function rightValues(
   schemas: OpenApi['components']['schemas'],
   known: Known,
 ): (schema: Schema, name: string) => fc.Arbitrary<unknown> {
   const valueOf = (schema: Schema, name: string): fc.Arbitrary<unknown> => {
-    const { $ref, allOf, oneOf } = schema;
-    if ($ref !== undefined) return valueOf(schemas[$ref.slice($ref.lastIndexOf('/') + 1)] ?? {}, name);
-    if (allOf?.[0] !== undefined) return valueOf(allOf[0], name);
+    if (schema.$ref !== undefined || schema.allOf !== undefined) {
+      return valueOf(resolved(schemas, schema), name);
+    }
+    const { oneOf } = schema;
     if (oneOf !== undefined) return fc.oneof(...oneOf.map((one) => valueOf(one, name)));
     if (schema.enum !== undefined) return fc.constantFrom(...schema.enum);
     switch (schema.type) {

@@ -1,13 +1,14 @@
 import type { ViewStatus } from '#libs/rebuild';
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
-import { IsBoolean, IsOptional } from 'class-validator';
+import { IsBoolean } from 'class-validator';
+import { Optional } from '../http/fields.js';
 
 export class RebuildDto {
   @ApiPropertyOptional({
     description: 'Switch to the new build even if its documents differ from those of the active one.',
     default: false,
   })
-  @IsOptional()
+  @Optional()
   @IsBoolean()
   readonly acceptDifferences?: boolean;
 }
