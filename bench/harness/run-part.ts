@@ -2,12 +2,13 @@ import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import type { Figures } from './bench.js';
+import { NODE_FLAGS } from './node-flags.js';
 import { profiledEnvironment } from './profiler.js';
 import type { PartAnswer, PartOrder } from './part-process.js';
 
-/** Starts a module of ours as a process, by the flags that the product runs with: none. */
+/** Starts a module of ours as a process, by the flags that the product runs with. */
 export const launch = (module: string, name: string): ChildProcess =>
-  fork(join(import.meta.dirname, module), [], { execArgv: [], env: profiledEnvironment(name) });
+  fork(join(import.meta.dirname, module), [], { execArgv: NODE_FLAGS, env: profiledEnvironment(name) });
 
 /** The first message of a process. @throws {Error} it ends before. */
 export async function firstMessage(child: ChildProcess, what: string): Promise<unknown> {

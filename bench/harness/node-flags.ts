@@ -1,0 +1,2 @@
+/** The flags that `npm start`, the command line and the image run with: all parts of a bench do, baselines as well. */
+export const NODE_FLAGS = ['--max-semi-space-size=64'];
