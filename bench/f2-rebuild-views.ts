@@ -7,8 +7,8 @@ import {
   ReadStore,
   type AnyProjection,
   type Query,
-  type Stored,
   type ViewSpec,
+  type Write,
 } from '#libs/read-store';
 import { VIEWS } from '../apps/server/src/runtime.js';
 import { atLeast, figure, plain, type Bench, type PartInput } from './harness/bench.js';
@@ -19,7 +19,7 @@ import { writeLog } from './workload/log.js';
 
 const HOUR_MS = 3_600_000;
 
-/** Counts the documents that a projector commits. */
+/** Counts the rows that a projector commits. */
 class CountedStore extends ReadStore {
   rows = 0;
 
@@ -35,9 +35,9 @@ class CountedStore extends ReadStore {
     return this.inner.getMany(view, ids);
   }
 
-  override commit<Doc>(view: ViewSpec<Doc>, documents: readonly Stored<Doc>[], checkpoint: Position) {
-    this.rows += documents.length;
-    return this.inner.commit(view, documents, checkpoint);
+  override commit<Doc>(view: ViewSpec<Doc>, writes: readonly Write<Doc>[], checkpoint: Position) {
+    this.rows += writes.length;
+    return this.inner.commit(view, writes, checkpoint);
   }
 
   override builds(view: ViewSpec<never>) {

@@ -5,7 +5,7 @@ import { pathToFileURL } from 'node:url';
 import { actionLogView, copiesView, historyView } from '#libs/action-center';
 import { type DomainEvent, type RecordedEvent, decideAndAppend, metadataOf } from '#libs/event-store';
 import { SqliteEventStore } from '#libs/event-store/sqlite';
-import { Projector, type Projection, type Stored } from '#libs/read-store';
+import { Projector, changed, type Projection, type Stored } from '#libs/read-store';
 import { SqliteReadStore } from '#libs/read-store/sqlite';
 import type { SqlValue } from '#libs/sqlite';
 import {
@@ -202,16 +202,17 @@ async function* upsertsOf(
   query: Query,
 ): AsyncGenerator<Upsert> {
   const changes = events.flatMap((event) =>
-    view.project(event).map((change) => ({ ...change, position: event.position })),
+    view.project(event).map((change) => ({ change, position: event.position })),
   );
   if (changes.length === 0) return;
-  const ids = new Set(changes.map(({ id }) => id));
+  const ids = new Set(changes.map(({ change }) => change.id));
   const rows = await query(table.getMany, [JSON.stringify([...ids])]);
   const documents = new Map(rows.map(({ id, doc }) => [id, JSON.parse(doc) as unknown]));
   const touched = new Map<string, Stored<unknown>>();
-  for (const { id, apply, position } of changes) {
+  for (const { change, position } of changes) {
+    const { id } = change;
     const before = documents.get(id);
-    const doc = apply(before);
+    const doc = changed(change, before);
     if (doc === undefined || doc === before) continue;
     documents.set(id, doc);
     touched.set(id, { id, position, doc });

@@ -1,13 +1,9 @@
 import { join } from 'node:path';
 import type { Position } from '#libs/kernel';
-import { ReadStore, type Page, type Stored, type ViewSpec } from '#libs/read-store';
-import type { SqlValue } from '#libs/sqlite';
+import { ReadStore, type Page, type Stored, type ViewSpec, type Write } from '#libs/read-store';
+import type { SqlRow, SqlValue } from '#libs/sqlite';
 import { MongoClient, type AnyBulkWriteOperation } from 'mongodb';
-import {
-  ViewCollection,
-  toStored,
-  type ViewDocument,
-} from '../../libs/read-store/src/mongodb/view-collection.js';
+import { ViewCollection, type ViewDocument } from '../../libs/read-store/src/mongodb/view-collection.js';
 import { ViewTable } from '../../libs/read-store/src/sqlite/view-table.js';
 import type { Target } from './bench.js';
 import { newDatabaseName, openRawSqlite } from './stores.js';
@@ -18,12 +14,12 @@ const BULK_ROWS = 5000;
 /** Takes rows ready for the driver, and gives documents back for the fold. */
 interface RawTable<RowOf> {
   /** Made before the clock runs. */
-  row(view: ViewSpec<unknown>, document: Stored<unknown>): RowOf;
+  row(view: ViewSpec<unknown>, write: Write<unknown>): RowOf;
   /** What is measured. */
   write(rows: readonly RowOf[]): Promise<void> | void;
   /** Makes the indexes of what is there; measured too. */
   index(): Promise<void> | void;
-  read(ids: readonly string[]): Promise<Stored<unknown>[]> | Stored<unknown>[];
+  read(view: ViewSpec<unknown>, ids: readonly string[]): Promise<Stored<unknown>[]> | Stored<unknown>[];
 }
 
 /**
@@ -76,17 +72,19 @@ export class RawViews extends ReadStore {
   }
 
   override async getMany<Doc>(view: ViewSpec<Doc>, ids: readonly string[]): Promise<Stored<Doc>[]> {
-    return (await this.view(view).getMany(ids)) as Stored<Doc>[];
+    return (await this.view(view).getMany(view as ViewSpec<unknown>, ids)) as Stored<Doc>[];
   }
 
   override async commit<Doc>(
     view: ViewSpec<Doc>,
-    documents: readonly Stored<Doc>[],
+    writes: readonly Write<Doc>[],
     checkpoint: Position,
   ): Promise<void> {
     const raw = this.view(view);
     raw.position = checkpoint;
-    raw.add(view as ViewSpec<unknown>, documents);
+    // A bulk has no order: the document has to be there.
+    if (writes.some((write) => 'set' in write && raw.holds(write.id))) await this.write(raw);
+    raw.add(view as ViewSpec<unknown>, writes);
     if (raw.waiting >= BULK_ROWS) await this.write(raw);
   }
 
@@ -155,17 +153,21 @@ class RawView<RowOf> {
     return this.rows.length;
   }
 
-  add(view: ViewSpec<unknown>, documents: readonly Stored<unknown>[]): void {
-    for (const document of documents) {
-      this.rows.push(this.table.row(view, document));
-      this.unwritten.set(document.id, document);
+  holds(id: string): boolean {
+    return this.unwritten.has(id);
+  }
+
+  add(view: ViewSpec<unknown>, writes: readonly Write<unknown>[]): void {
+    for (const write of writes) {
+      this.rows.push(this.table.row(view, write));
+      if (!('set' in write)) this.unwritten.set(write.id, write);
     }
   }
 
-  async getMany(ids: readonly string[]): Promise<Stored<unknown>[]> {
+  async getMany(view: ViewSpec<unknown>, ids: readonly string[]): Promise<Stored<unknown>[]> {
     const here = ids.flatMap((id) => this.unwritten.get(id) ?? []);
     const there = ids.filter((id) => !this.unwritten.has(id));
-    return [...here, ...(await this.table.read(there))];
+    return [...here, ...(await this.table.read(view, there))];
   }
 
   index(): Promise<void> | void {
@@ -187,35 +189,40 @@ async function secondsOf(work: () => Promise<void> | void): Promise<number> {
   return (performance.now() - began) / 1000;
 }
 
-function rawTable(db: ReturnType<typeof openRawSqlite>, table: ViewTable): RawTable<readonly SqlValue[]> {
+interface RawRow {
+  readonly patch: boolean;
+  readonly values: readonly SqlValue[];
+}
+
+function rawTable(db: ReturnType<typeof openRawSqlite>, table: ViewTable): RawTable<RawRow> {
   const upsert = db.prepare(table.upsert);
+  const patch = db.prepare(table.patch ?? table.upsert);
   const select = db.prepare(table.getMany);
   return {
-    row: (view, document) => table.row(view, document),
+    row: (view, write) =>
+      'set' in write
+        ? { patch: true, values: table.patched(view, write) }
+        : { patch: false, values: table.row(view, write) },
     write(rows) {
       db.exec('BEGIN IMMEDIATE');
-      for (const row of rows) upsert.run(...row);
+      for (const row of rows) (row.patch ? patch : upsert).run(...row.values);
       db.exec('COMMIT');
     },
     index() {
       for (const statement of table.indexes) db.exec(statement);
     },
-    read: (ids) =>
-      select.all(JSON.stringify(ids)).map((row) => {
-        const { id, position, doc } = row as { id: string; position: number; doc: string };
-        return { id, position: BigInt(position), doc: JSON.parse(doc) as unknown };
-      }),
+    read: (view, ids) => select.all(JSON.stringify(ids)).map((row) => table.stored(view, row as SqlRow)),
   };
 }
 
 function rawCollection(collection: ViewCollection): RawTable<AnyBulkWriteOperation<ViewDocument>> {
   let turn = 0;
   return {
-    row(view, document) {
+    row(view, write) {
       turn -= 1;
-      const [write] = collection.writes(view, [document], turn);
-      if (write === undefined) throw new Error('a document that gives no write');
-      return write;
+      const [command] = collection.writes(view, [write], turn);
+      if (command === undefined) throw new Error('a row that gives no write');
+      return command;
     },
     async write(rows) {
       if (rows.length > 0) await collection.documents.bulkWrite([...rows], { ordered: false });
@@ -223,7 +230,9 @@ function rawCollection(collection: ViewCollection): RawTable<AnyBulkWriteOperati
     async index() {
       for (const index of collection.indexes) await collection.documents.createIndexes([index]);
     },
-    read: async (ids) =>
-      (await collection.documents.find({ _id: { $in: [...ids] } }).toArray()).map((row) => toStored(row)),
+    read: async (view, ids) =>
+      (await collection.documents.find({ _id: { $in: [...ids] } }).toArray()).map((row) =>
+        collection.stored(view, row),
+      ),
   };
 }

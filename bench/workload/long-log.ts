@@ -3,7 +3,7 @@ import { cp, readFile, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { ActionCenter, actionLogView, historyView, type HistoryDoc } from '#libs/action-center';
 import { type DomainEvent, type EventCodecs, type RecordedEvent, metadataOf } from '#libs/event-store';
-import type { Projection, ReadStore, Stored } from '#libs/read-store';
+import { changed, type Projection, type ReadStore, type Stored } from '#libs/read-store';
 import {
   MAX_BATCH_COPIES,
   PlanCounter,
@@ -136,8 +136,9 @@ const recorded = <E extends DomainEvent>(
 function folded<Doc>(view: Projection<Doc>, events: readonly RecordedEvent[]): Stored<Doc>[] {
   const documents = new Map<string, Stored<Doc>>();
   for (const event of events) {
-    for (const { id, apply } of view.project(event)) {
-      const doc = apply(documents.get(id)?.doc);
+    for (const change of view.project(event)) {
+      const { id } = change;
+      const doc = changed(change, documents.get(id)?.doc);
       if (doc !== undefined) documents.set(id, { id, position: event.position, doc });
     }
   }

@@ -6,6 +6,7 @@ import type {
   Condition,
   FieldSpec,
   Page,
+  Patch,
   Query,
   ReadStore,
   Scalar,
@@ -188,6 +189,75 @@ export function describeReadStoreContract(name: string, open: () => Promise<Read
         await expect(put([mail('b', {}, 2n), wrong], 2n)).rejects.toThrow(TypeError);
         expect(await store.checkpoint(view)).toBe(1n);
         expect(await idsOf({ where: [] })).toEqual(['a']);
+      });
+    });
+
+    describe('patches', () => {
+      const patchable = (): ViewSpec<Mail> => ({ ...mailView(), patchable: ['title'] });
+      const patch = (id: string, title: string, position: Position) => ({ id, position, set: { title } });
+
+      beforeEach(async () => {
+        view = patchable();
+        await store.prepare(view);
+        const more = { deep: [1, 'é'] };
+        await put([mail('a', { title: 'old', size: 1, more }, 5n), mail('b', { title: 'old' }, 5n)], 5n);
+      });
+
+      it('change what they name and the position, and are found by it', async () => {
+        await store.commit(view, [patch('a', 'new', 6n)], 6n);
+        expect(byId(await store.getMany(view, ['a', 'b']))).toEqual([
+          mail('a', { title: 'new', size: 1, more: { deep: [1, 'é'] } }, 6n),
+          mail('b', { title: 'old' }, 5n),
+        ]);
+        expect(await matching({ field: 'title', op: 'eq', value: 'new' })).toEqual(['a']);
+        expect(await idsOf({ where: [], orderBy: ['title'] })).toEqual(['a', 'b']);
+        expect(await store.checkpoint(view)).toBe(6n);
+      });
+
+      it('count by a later position only, and make no document', async () => {
+        await store.commit(
+          view,
+          [patch('a', 'equal', 5n), patch('b', 'older', 4n), patch('c', 'new', 9n)],
+          9n,
+        );
+        expect(byId(await store.getMany(view, ['a', 'b', 'c'])).map(({ doc }) => doc.title)).toEqual([
+          'old',
+          'old',
+        ]);
+      });
+
+      it('are replaced by a later document, and not by an older one', async () => {
+        await store.commit(view, [patch('a', 'patched', 8n), patch('b', 'patched', 8n)], 8n);
+        await put([mail('a', { title: 'older' }, 7n), mail('b', { title: 'later' }, 9n)], 9n);
+        expect(byId(await store.getMany(view, ['a', 'b'])).map(({ doc }) => doc.title)).toEqual([
+          'patched',
+          'later',
+        ]);
+      });
+
+      it('stand beside documents in one commit', async () => {
+        await store.commit(view, [patch('a', 'new', 6n), mail('c', { title: 'made' }, 6n)], 6n);
+        expect(byId(await store.getMany(view, ['a', 'c'])).map(({ doc }) => doc.title)).toEqual([
+          'new',
+          'made',
+        ]);
+      });
+
+      it.each<[string, Patch<Mail>]>([
+        ['a member that is not patchable', { id: 'a', position: 6n, set: { size: 2 } }],
+        ['null', { id: 'a', position: 6n, set: { title: null } }],
+        ['a text with NUL', patch('a', 'x\0', 6n)],
+        ['a text with half a pair', patch('a', 'x\uD83D', 6n)],
+        ['an id with NUL', patch('a\0', 'x', 6n)],
+      ])('are all refused, and the checkpoint with them, when one sets %s', async (_, wrong) => {
+        await expect(store.commit(view, [patch('b', 'new', 6n), wrong], 6n)).rejects.toThrow(TypeError);
+        expect(await store.checkpoint(view)).toBe(5n);
+        expect(await matching({ field: 'title', op: 'eq', value: 'new' })).toEqual([]);
+      });
+
+      it('leave no document whose patchable member its field would not hold', async () => {
+        await expect(put([mail('x', { title: null }, 6n)], 6n)).rejects.toThrow(TypeError);
+        await expect(store.prepare({ ...mailView(), patchable: ['size'] })).rejects.toThrow(TypeError);
       });
     });
 

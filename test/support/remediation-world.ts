@@ -3,7 +3,7 @@ import { actionLogView, copiesView, copyDocId, historyView } from '#libs/action-
 import { BatchRunner } from '#libs/executor';
 import { Clock, START, idFrom, type Position } from '#libs/kernel';
 import type { MailboxGateway } from '#libs/mailbox';
-import type { Projection } from '#libs/read-store';
+import { changed, type Projection } from '#libs/read-store';
 import {
   ActiveRemediations,
   ApprovalPolicies,
@@ -68,9 +68,9 @@ export class Fold<Doc> {
 
   async catchUp(): Promise<void> {
     for await (const event of this.store.readAll(this.position)) {
-      for (const { id, apply } of this.projection.project(event)) {
-        const doc = apply(this.docs.get(id));
-        if (doc !== undefined) this.docs.set(id, doc);
+      for (const change of this.projection.project(event)) {
+        const doc = changed(change, this.docs.get(change.id));
+        if (doc !== undefined) this.docs.set(change.id, doc);
       }
       this.position = event.position;
     }

@@ -1,12 +1,13 @@
 import type { RecordedEvent } from '#libs/event-store';
-import type { Change, FieldSpec, Projection } from '#libs/read-store';
+import { amending, type Change, type FieldSpec, type Projection } from '#libs/read-store';
 import {
   OUTCOMES,
   batchCodecs,
+  draftOf,
   isCopyEvent,
-  moveInTally,
   ofOutcome,
   outcomeOf,
+  settleIn,
   startingTallyOf,
   type BatchEvent,
   type CopyEvent,
@@ -16,6 +17,7 @@ import {
   type Reason,
   type RemediationAction,
   type Tally,
+  type TallyDraft,
 } from '#libs/remediation';
 
 /** One copy in the log. */
@@ -91,7 +93,7 @@ function project(recorded: RecordedEvent): readonly Change<ActionLogDoc>[] {
     return [{ id, apply: (doc) => (doc === undefined ? doc : withdrawn(doc, event, recorded)) }];
   }
   if (!isCopyEvent(event)) return [];
-  return [{ id, apply: (doc) => (doc === undefined ? doc : withOutcome(doc, event, recorded)) }];
+  return [amending(id, draft, (doc) => settle(doc, event, recorded))];
 }
 
 function planned(
@@ -132,11 +134,20 @@ function withdrawn(
   };
 }
 
-function withOutcome(doc: ActionLogDoc, event: CopyEvent, { metadata }: RecordedEvent): ActionLogDoc {
-  const item = doc.items[event.data.target];
-  if (item?.outcome !== 'pending') return doc;
+interface Draft extends ActionLogDoc {
+  readonly items: LogItem[];
+  readonly tally: TallyDraft;
+}
+
+const draft = (doc: ActionLogDoc): Draft => ({ ...doc, items: [...doc.items], tally: draftOf(doc.tally) });
+
+/** @returns false when its outcome is known already. */
+function settle({ items, tally }: Draft, event: CopyEvent, { metadata }: RecordedEvent): boolean {
+  const { target } = event.data;
+  const item = items[target];
+  if (item?.outcome !== 'pending') return false;
   const { outcome, reason, from, to } = outcomeOf(event);
-  const settled: LogItem = {
+  items[target] = {
     ...item,
     outcome,
     at: metadata.occurredAt ?? '',
@@ -145,9 +156,6 @@ function withOutcome(doc: ActionLogDoc, event: CopyEvent, { metadata }: Recorded
     ...(from === undefined ? {} : { from }),
     ...(to === undefined ? {} : { to }),
   };
-  return {
-    ...doc,
-    items: doc.items.with(event.data.target, settled),
-    tally: moveInTally(doc.tally, item.kind, 'pending', outcome),
-  };
+  settleIn(tally, item.kind, outcome);
+  return true;
 }

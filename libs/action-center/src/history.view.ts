@@ -1,17 +1,20 @@
 import type { RecordedEvent } from '#libs/event-store';
-import type { Change, Projection } from '#libs/read-store';
+import { amending, type Change, type Projection } from '#libs/read-store';
 import {
   COPY_KINDS,
   batchCodecs,
   closePending,
+  draftOf,
   isCopyEvent,
   moveInTally,
   outcomeOf,
   remediationCodecs,
+  settleIn,
   type RemediationEvent,
   type Status,
   type Submission,
   type Tally,
+  type TallyDraft,
   type Withdrawal,
 } from '#libs/remediation';
 
@@ -91,14 +94,18 @@ function project(recorded: RecordedEvent): readonly Change<HistoryDoc>[] {
   }
   if (event === undefined || !isCopyEvent(event)) return [];
   const { kind, outcome } = outcomeOf(event);
-  return [
-    {
-      id: event.data.approvalId,
-      apply: (doc) =>
-        doc === undefined ? doc : { ...doc, tally: moveInTally(doc.tally, kind, 'pending', outcome) },
-    },
-  ];
+  const settle = ({ tally }: Draft): boolean => {
+    settleIn(tally, kind, outcome);
+    return true;
+  };
+  return [amending(event.data.approvalId, draft, settle)];
 }
+
+interface Draft extends HistoryDoc {
+  readonly tally: TallyDraft;
+}
+
+const draft = (doc: HistoryDoc): Draft => ({ ...doc, tally: draftOf(doc.tally) });
 
 function withLife(
   doc: HistoryDoc | undefined,

@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, it } from '@jest/globals';
+import { changed } from '#libs/read-store';
 import fc from 'fast-check';
 import { actionLogView, historyView, type ActionLogDoc, type HistoryDoc } from '#libs/action-center';
 import type { RecordedEvent } from '#libs/event-store';
@@ -195,13 +196,13 @@ function expectLaws(log: readonly RecordedEvent[], moves: number, seen: Set<stri
   expect(new Set(log.map(({ id }) => id)).size).toBe(log.length);
 
   for (const recorded of log) {
-    for (const { id, apply } of historyView.project(recorded)) {
-      const doc = apply(history.get(id));
-      if (doc !== undefined) history.set(id, doc);
+    for (const change of historyView.project(recorded)) {
+      const doc = changed(change, history.get(change.id));
+      if (doc !== undefined) history.set(change.id, doc);
     }
-    for (const { id, apply } of actionLogView.project(recorded)) {
-      const doc = apply(batches.get(id));
-      if (doc !== undefined) batches.set(id, doc);
+    for (const change of actionLogView.project(recorded)) {
+      const doc = changed(change, batches.get(change.id));
+      if (doc !== undefined) batches.set(change.id, doc);
     }
     const life = remediationCodecs.decode(recorded);
     if (life !== undefined) seen.add(life.type);

@@ -18,7 +18,7 @@ export const emailDocId = (tenant: string, key: string): string => `${tenant}/${
 /** The mail catalogue: what selections query. */
 export const emailsView: Projection<EmailDoc> = {
   name: 'emails',
-  version: 1,
+  version: 2,
   fields: {
     tenant: { type: 'text', of: (doc) => doc.tenant },
     sender: { type: 'text', of: (doc) => doc.record.senderFromAddress },
@@ -38,6 +38,8 @@ export const emailsView: Projection<EmailDoc> = {
     ['tenant', 'internetMessageId', 'receivedAt', 'id'],
     ['tenant', 'clusterId', 'receivedAt', 'id'],
   ],
+  // A run changes nothing else, for every email of it.
+  patchable: ['location'],
   project,
 };
 
@@ -54,11 +56,10 @@ function project(recorded: RecordedEvent): readonly Change<EmailDoc>[] {
   if (event === undefined || !isCopyEvent(event)) return [];
   const { kind, to } = outcomeOf(event);
   if (kind !== 'recipient' || to === undefined) return [];
-  const location = locationOf(to);
   return [
     {
       id: emailDocId(tenant, emailKey(event.data.networkMessageId, event.data.mailbox)),
-      apply: (doc) => (doc === undefined || doc.location === location ? doc : { ...doc, location }),
+      set: { location: locationOf(to) },
     },
   ];
 }

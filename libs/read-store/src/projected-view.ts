@@ -1,8 +1,8 @@
 import type { RecordedEvent } from '#libs/event-store';
 import { isClawbackError, pause, START, type Position } from '#libs/kernel';
 import { backoff } from './backoff.js';
-import type { Change, Projection } from './projection.js';
-import type { ReadStore, Stored } from './read-store.js';
+import { changed, type Change, type Projection } from './projection.js';
+import type { Patch, ReadStore, Stored, Write } from './read-store.js';
 
 /** How far a view has come and how it is. */
 export interface ViewState {
@@ -141,12 +141,13 @@ export class ProjectedView {
 
   private async projectBatch(events: readonly RecordedEvent[]): Promise<void> {
     const planned = events.map((event) => ({ event, changes: this.projection.project(event) }));
-    const ids = new Set(planned.flatMap(({ changes }) => changes.map(({ id }) => id)));
+    const ids = idsToRead(planned);
     const stored =
       ids.size === 0 ? [] : await this.patiently(() => this.store.getMany(this.projection, [...ids]));
-    const touched = fold(planned, stored);
+    const fold = new Fold(ids, stored);
+    for (const one of planned) fold.take(one);
     const position = events.at(-1)?.position ?? this.current.position;
-    await this.patiently(() => this.store.commit(this.projection, touched, position));
+    await this.patiently(() => this.store.commit(this.projection, fold.writes, position));
     this.become({ position, state: this.current.state });
     for (const waiter of [...this.waiters]) if (waiter.position <= position) waiter.settle(true);
   }
@@ -189,37 +190,101 @@ export class ProjectedView {
   }
 }
 
-/**
- * The documents as the events leave them, those only that have changed. An event at or below the position of a stored
- * document is in it already. What one event does to one document counts as one change.
- */
-function fold(planned: readonly PlannedEvent[], stored: readonly Stored<unknown>[]): Stored<unknown>[] {
-  const documents = new Map(stored.map((document) => [document.id, document]));
-  const touched = new Map<string, Stored<unknown>>();
-  for (const { event, changes } of planned) {
-    for (const [id, doc] of applied(event, changes, documents)) {
-      const document = { id, position: event.position, doc };
-      documents.set(id, document);
-      touched.set(id, document);
-    }
+/** The documents that have to be read. */
+function idsToRead(planned: readonly PlannedEvent[]): Set<string> {
+  const ids = new Set<string>();
+  for (const { changes } of planned) {
+    for (const change of changes) if ('apply' in change) ids.add(change.id);
   }
-  return [...touched.values()];
+  return ids;
 }
 
-function applied(
-  event: RecordedEvent,
-  changes: readonly Change<unknown>[],
-  documents: ReadonlyMap<string, Stored<unknown>>,
-): ReadonlyMap<string, unknown> {
-  const results = new Map<string, unknown>();
-  for (const { id, apply } of changes) {
-    const document = documents.get(id);
-    if (document !== undefined && document.position >= event.position) continue;
-    const before = results.get(id) ?? document?.doc;
-    const after = apply(before);
-    if (after !== undefined && after !== before) results.set(id, after);
+/**
+ * What the events do to the documents: of those that have been read the whole when it has changed, of others what is set.
+ * An event at or below the position of a document is in it already. What one event does to one document counts as one
+ * change.
+ */
+class Fold {
+  private readonly documents: Map<string, Stored<unknown>>;
+  private readonly touched = new Map<string, Write<unknown>>();
+  /** Made here by a change that may go on with it in place. */
+  private readonly drafts = new Set<unknown>();
+
+  constructor(
+    private readonly read: ReadonlySet<string>,
+    stored: readonly Stored<unknown>[],
+  ) {
+    this.documents = new Map(stored.map((document) => [document.id, document]));
   }
-  return results;
+
+  get writes(): Write<unknown>[] {
+    return [...this.touched.values()];
+  }
+
+  take({ event, changes }: PlannedEvent): void {
+    const [first, ...others] = changes;
+    if (first === undefined) return;
+    if (others.length === 0) this.change(first, event.position);
+    else for (const change of asOne(changes)) this.change(change, event.position);
+  }
+
+  private change(change: Change<unknown>, position: Position): void {
+    const { id } = change;
+    const document = this.documents.get(id);
+    if (document !== undefined && document.position >= position) return;
+    if ('set' in change) this.set(change, document, position);
+    else this.apply(change, document, position);
+  }
+
+  private apply(
+    { id, apply, amend }: Exclude<Change<unknown>, { set: object }>,
+    document: Stored<unknown> | undefined,
+    position: Position,
+  ): void {
+    const before = document?.doc;
+    if (amend !== undefined && document !== undefined && this.drafts.has(before)) {
+      if (amend(before)) this.put({ id, position, doc: before });
+      return;
+    }
+    const after = apply(before);
+    if (after === undefined || after === before) return;
+    if (amend !== undefined) this.drafts.add(after);
+    this.put({ id, position, doc: after });
+  }
+
+  private set(
+    { id, set }: Extract<Change<unknown>, { set: object }>,
+    document: Stored<unknown> | undefined,
+    position: Position,
+  ): void {
+    if (document !== undefined) this.put({ id, position, doc: { ...(document.doc as object), ...set } });
+    // Read, and not there: there is nothing to set.
+    else if (!this.read.has(id)) {
+      const before = this.touched.get(id) as Patch<object> | undefined;
+      this.touched.set(id, { id, position, set: { ...before?.set, ...set } });
+    }
+  }
+
+  private put(document: Stored<unknown>): void {
+    this.documents.set(document.id, document);
+    this.touched.set(document.id, document);
+  }
+}
+
+/** An event may change a document in several ways: the first must not hide the others by its position. */
+function asOne(changes: readonly Change<unknown>[]): Iterable<Change<unknown>> {
+  const joined = new Map<string, Change<unknown>>();
+  for (const change of changes) {
+    const before = joined.get(change.id);
+    joined.set(change.id, before === undefined ? change : both(before, change));
+  }
+  return joined.values();
+}
+
+/** One after the other. */
+function both(first: Change<unknown>, second: Change<unknown>): Change<unknown> {
+  if ('set' in first && 'set' in second) return { id: first.id, set: { ...first.set, ...second.set } };
+  return { id: first.id, apply: (doc) => changed(second, changed(first, doc)) };
 }
 
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));

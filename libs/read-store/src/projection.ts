@@ -1,16 +1,55 @@
 import type { RecordedEvent } from '#libs/event-store';
 import type { ViewSpec } from './read-store.js';
 
-/** What one event does to one document: a pure function from the document so far; `undefined` in means "none yet". */
-export interface Change<Doc> {
+/** What one event does to one document. */
+export type Change<Doc> = Apply<Doc> | Setting<Doc>;
+
+/** By the document so far. */
+interface Apply<Doc> {
   readonly id: string;
+  /** Pure; `undefined` in means "none yet". Returning `undefined` (or the same object) writes nothing. */
   readonly apply: (doc: Doc | undefined) => Doc | undefined;
+  /** Does the same in place, to a document that an `apply` beside an `amend` made a moment ago. Tells of any change. */
+  readonly amend?: (doc: Doc) => boolean;
 }
 
 /**
+ * Whatever the document is: new values of patchable members, if there is one. It is not read for that, so its position
+ * rises even when the values are what they were.
+ */
+interface Setting<Doc> {
+  readonly id: string;
+  readonly set: Partial<Doc>;
+}
+
+/**
+ * What many events in a row do to one document that is there: it is copied for the first of them, in so far as it changes,
+ * and amended for the others. All such changes of a view copy alike.
+ */
+export const amending = <Doc, Draft extends Doc>(
+  id: string,
+  copy: (doc: Doc) => Draft,
+  amend: (draft: Draft) => boolean,
+): Change<Doc> => ({
+  id,
+  apply: (doc) => {
+    if (doc === undefined) return undefined;
+    const draft = copy(doc);
+    return amend(draft) ? draft : undefined;
+  },
+  amend: (doc) => amend(doc as Draft),
+});
+
+/**
  * A view as a table of pure functions. `project` names the documents that an event touches and how; an event that does
- * not concern the view gives an empty list. Returning `undefined` (or the same object) from `apply` writes nothing.
+ * not concern the view gives an empty list.
  */
 export interface Projection<Doc> extends ViewSpec<Doc> {
   readonly project: (event: RecordedEvent) => readonly Change<Doc>[];
+}
+
+/** The document after a change; undefined where there is none. */
+export function changed<Doc>(change: Change<Doc>, doc: Doc | undefined): Doc | undefined {
+  if ('apply' in change) return change.apply(doc) ?? doc;
+  return doc === undefined ? doc : { ...doc, ...change.set };
 }

@@ -1,12 +1,12 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import fc from 'fast-check';
 import { EventStore, type Delivery, type RecordedEvent, type SubscribeOptions } from '#libs/event-store';
 import { ClawbackError, START, type Position } from '#libs/kernel';
 import type { ViewState } from './projected-view.js';
-import type { Change, Projection } from './projection.js';
+import { amending, type Change, type Projection } from './projection.js';
 import { Projector, waitForCheckpoint, type ProjectorOptions } from './projector.js';
 import type { Stored, ViewSpec } from './read-store.js';
 import { SqliteReadStore } from './sqlite/sqlite-read-store.js';
@@ -135,6 +135,38 @@ const add = ([id, amount]: readonly [string, number], position: Position): Chang
     sum: jar.sum + amount,
     log: [...jar.log, `${position}:${amount}`],
   }),
+});
+
+/** Made, labelled and painted: a document, an amendment, a value that is set. */
+interface Chest {
+  readonly colour: string;
+  readonly labels: readonly string[];
+}
+type ChestChange = 'put' | 'label' | 'paint' | 'leave';
+
+/** @param shared what every chest begins with: it must never be written to. */
+const chests = (name: string, shared: readonly string[] = []): Projection<Chest> => ({
+  name,
+  version: 1,
+  fields: { colour: { type: 'text', of: ({ colour }) => colour } },
+  indexes: [],
+  patchable: ['colour'],
+  project: ({ data }) =>
+    (data as [ChestChange, string, string][]).map(([what, id, value]): Change<Chest> => {
+      switch (what) {
+        case 'put':
+          return { id, apply: (chest) => chest ?? { colour: value, labels: shared } };
+        case 'paint':
+          return { id, set: { colour: value } };
+        case 'label':
+        case 'leave':
+          return amending(
+            id,
+            (chest) => ({ ...chest, labels: [...chest.labels] }),
+            ({ labels }) => what === 'label' && labels.push(value) > 0,
+          );
+      }
+    }),
 });
 
 describe('Projector', () => {
@@ -330,6 +362,80 @@ describe('Projector', () => {
       ),
       { numRuns: 25 },
     );
+  });
+
+  it('makes of documents, amendments and what is set in any batches what it makes of them one by one', async () => {
+    const change = fc.tuple(
+      fc.constantFrom<ChestChange>('put', 'label', 'paint', 'leave'),
+      fc.constantFrom('a', 'b', 'c'),
+      fc.constantFrom('red', 'blue'),
+    );
+    let round = 0;
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(fc.array(change, { maxLength: 4 }), { minLength: 1, maxLength: 30 }),
+        fc.integer({ min: 2, max: 40 }),
+        async (recorded, batchSize) => {
+          round += 1;
+          events = new FakeEvents();
+          for (const changes of recorded) events.record('Changed', changes);
+          const head = BigInt(recorded.length * 10);
+          const views = [chests(`single${round}`), chests(`batch${round}`)] as const;
+          const found: Stored<Chest>[][] = [];
+          for (const [index, view] of views.entries()) {
+            const projector = await running([view], { batchSize: index === 0 ? 1 : batchSize });
+            expect(await projector.whenProjected(view.name, head, SOON)).toBe(true);
+            await projector.stop();
+            found.push([...(await store.find(view, { where: [], limit: 100 })).items]);
+          }
+          expect(found[1]).toEqual(found[0]);
+          const painted = (items: readonly Stored<Chest>[]) =>
+            items.filter(({ doc }) => doc.colour === 'red');
+          expect(await store.count(views[1], [{ field: 'colour', op: 'eq', value: 'red' }])).toBe(
+            painted(found[0] ?? []).length,
+          );
+        },
+      ),
+      { numRuns: 60 },
+    );
+  });
+
+  it('never amends what belongs to an event, or to a document that no amendment has copied', async () => {
+    const things: string[] = [];
+    const data = [
+      ['put', 'a', 'red'],
+      ['label', 'a', 'x'],
+    ] as const;
+    events.record('Changed', [data[0]]);
+    const position = events.record('Changed', [data[1]]);
+    const view = chests('chests', things);
+    const projector = await running([view]);
+    await projector.whenProjected('chests', position, SOON);
+    expect(await store.getMany(view, ['a'])).toEqual([
+      { id: 'a', position, doc: { colour: 'red', labels: ['x'] } },
+    ]);
+    expect(things).toEqual([]);
+  });
+
+  it('reads nothing for what it only sets', async () => {
+    events.record('Changed', [['put', 'a', 'red']]);
+    const position = events.record('Changed', [['put', 'b', 'red']]);
+    const view = chests('chests');
+    const projector = await running([view]);
+    await projector.whenProjected('chests', position, SOON);
+    const read = jest.spyOn(store, 'getMany');
+    const painted = events.record('Changed', [
+      ['paint', 'a', 'blue'],
+      ['paint', 'nothing', 'blue'],
+    ]);
+    await projector.whenProjected('chests', painted, SOON);
+    expect(read).not.toHaveBeenCalled();
+    read.mockRestore();
+    const { items } = await store.find(view, { where: [], limit: 10 });
+    expect(items).toEqual([
+      { id: 'a', position: painted, doc: { colour: 'blue', labels: [] } },
+      { id: 'b', position, doc: { colour: 'red', labels: [] } },
+    ]);
   });
 
   describe('an event that cannot be projected', () => {

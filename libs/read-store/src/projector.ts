@@ -10,7 +10,10 @@ import type { ReadStore, ViewSpec } from './read-store.js';
 export interface AnyProjection extends ViewSpec<never> {
   readonly project: (
     event: RecordedEvent,
-  ) => readonly { readonly id: string; readonly apply: (doc: never) => unknown }[];
+  ) => readonly (
+    | { readonly id: string; readonly apply: (doc: never) => unknown }
+    | { readonly id: string; readonly set: object }
+  )[];
 }
 
 export interface ProjectorOptions {

@@ -26,6 +26,11 @@ export interface ViewSpec<Doc> {
   readonly fields: Readonly<Record<string, FieldSpec<Doc>>>;
   /** Each a list of field names (`id` may be one), in the order of the index. */
   readonly indexes: readonly (readonly string[])[];
+  /**
+   * Members of the document that a {@link Patch} may set. Each is a text without NUL or half characters, and the field of
+   * the same name: that field is where it is kept.
+   */
+  readonly patchable?: readonly string[];
 }
 
 /** A document with its key and the position of the last event in it. */
@@ -34,6 +39,16 @@ export interface Stored<Doc> {
   readonly position: Position;
   readonly doc: Doc;
 }
+
+/** New values of patchable members of the document with this key, if there is one, and the position of their event. */
+export interface Patch<Doc> {
+  readonly id: string;
+  readonly position: Position;
+  readonly set: Partial<Doc>;
+}
+
+/** What a projector writes: a whole document, or less. */
+export type Write<Doc> = Stored<Doc> | Patch<Doc>;
 
 /** All conditions hold together. `contains` and `startsWith` are exact about case: fold on both sides. */
 export type Condition =
@@ -74,8 +89,8 @@ export interface Page<Doc> {
 }
 
 /**
- * The port to the read models. Documents are JSON, keyed by id, replaced whole. Nothing but a projector writes.
- * Every adapter passes `describeReadStoreContract`.
+ * The port to the read models. Documents are JSON, keyed by id, replaced whole or patched. Nothing but a projector
+ * writes. Every adapter passes `describeReadStoreContract`.
  */
 export abstract class ReadStore {
   /**
@@ -102,11 +117,12 @@ export abstract class ReadStore {
 
   /**
    * Writes documents and moves the checkpoint as one: after a crash either both are there or the same events are
-   * projected again. A document is replaced only by a later position, and the checkpoint never goes back.
+   * projected again. A document is replaced or patched only by a later position, and the checkpoint never goes back. An
+   * id that is patched is in no other write of the same commit.
    */
   abstract commit<Doc>(
     view: ViewSpec<Doc>,
-    documents: readonly Stored<Doc>[],
+    writes: readonly Write<Doc>[],
     checkpoint: Position,
   ): Promise<void>;
 

@@ -71,6 +71,7 @@ export function viewShape(view: ViewSpec<never>): object {
   return {
     fields: Object.fromEntries(Object.entries(view.fields).map(([name, field]) => [name, field.type])),
     indexes: view.indexes.map((index) => index.join(' ')).sort(),
+    ...(view.patchable === undefined ? {} : { patchable: [...view.patchable].sort() }),
   };
 }
 
@@ -97,6 +98,10 @@ export function checkView(view: ViewSpec<never>): void {
     }
     for (const field of index) fieldType(view, field);
   }
+  for (const member of view.patchable ?? []) {
+    if (view.fields[member]?.type !== 'text')
+      throw misuse(view, `${member} can be patched only as a text field`);
+  }
 }
 
 const isOrdinal = (number: number): boolean => Number.isSafeInteger(number) && number >= 1;
@@ -117,6 +122,53 @@ export function fieldValues<Doc>(view: ViewSpec<Doc>, doc: Doc): Readonly<Record
       storedValue(view, field, spec.type, spec.of(doc)),
     ]),
   );
+}
+
+/**
+ * The JSON of a document, without the members that its fields hold.
+ * @throws {TypeError} such a member is not the value of its field.
+ */
+export function jsonOf<Doc>(
+  { name, patchable }: ViewSpec<Doc>,
+  doc: Doc,
+  values: Readonly<Record<string, FieldValue>>,
+): string {
+  if (patchable === undefined) return JSON.stringify(doc);
+  const rest = { ...doc } as Record<string, unknown>;
+  for (const member of patchable) {
+    if (rest[member] !== values[member])
+      throw new TypeError(`view ${name}: ${member} is not what its field holds`);
+    // What is undefined is no part of JSON.
+    rest[member] = undefined;
+  }
+  return JSON.stringify(rest);
+}
+
+/** The document again: its JSON, and what its fields hold of it. */
+export function docOf<Doc>(
+  { patchable }: ViewSpec<Doc>,
+  json: string,
+  fieldOf: (name: string) => unknown,
+): Doc {
+  const doc = JSON.parse(json) as Record<string, unknown>;
+  for (const member of patchable ?? []) doc[member] = fieldOf(member);
+  return doc as Doc;
+}
+
+/**
+ * The fields that a patch sets, as they are stored.
+ * @throws {TypeError} a member that is not patchable, or whose value is no text that is kept as it is.
+ */
+export function patchedValues<Doc>(
+  view: ViewSpec<Doc>,
+  set: Partial<Doc>,
+): readonly [field: string, value: string][] {
+  return Object.entries<unknown>(set).map(([member, value]) => {
+    if (view.patchable?.includes(member) !== true) throw misuse(view, `${member} cannot be patched`);
+    const text = textOf(view, member, value);
+    if (plainText(text) !== text) throw misuse(view, `${member} must hold whole characters without NUL`);
+    return [member, text];
+  });
 }
 
 /** @throws {TypeError} an unknown field, or an operator or value that the field does not allow. */

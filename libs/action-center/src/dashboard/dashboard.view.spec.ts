@@ -1,4 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
+import { changed } from '#libs/read-store';
 import fc from 'fast-check';
 import {
   batchCodecs,
@@ -40,7 +41,7 @@ class Scene {
         revision: this.position,
         position: this.position,
       };
-      for (const change of dashboardView.project(stored)) this.doc = change.apply(this.doc);
+      for (const change of dashboardView.project(stored)) this.doc = changed(change, this.doc);
     }
     return this;
   }

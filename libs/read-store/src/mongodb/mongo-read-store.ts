@@ -9,6 +9,7 @@ import {
   type Stored,
   type Total,
   type ViewSpec,
+  type Write,
 } from '../read-store.js';
 import {
   checkConditions,
@@ -27,7 +28,7 @@ import {
 import { ActiveBuilds } from './active-builds.js';
 import { Checkpoints, insertIfMissing } from './checkpoints.js';
 import { guarded, isDuplicateKey, unavailable, within } from './faults.js';
-import { filterOf, placeOf, toStored, turnOf, ViewCollection, type ViewDocument } from './view-collection.js';
+import { filterOf, placeOf, turnOf, ViewCollection, type ViewDocument } from './view-collection.js';
 
 export interface MongoReadStoreOptions {
   /** As `mongodb://user:password@host:27017/?replicaSet=rs0&tls=true`. */
@@ -150,12 +151,12 @@ export class MongoReadStore extends ReadStore {
   }
 
   async getMany<Doc>(view: ViewSpec<Doc>, ids: readonly string[]): Promise<Stored<Doc>[]> {
-    const { documents } = await this.collection(view);
+    const collection = await this.collection(view);
+    const { documents, whole: projection } = collection;
     const found: Stored<Doc>[] = [];
     for await (const group of inGroups(new Set(ids), IDS_PER_QUERY)) {
-      const options = { projection: { 'state.position': 1, 'state.doc': 1 } };
-      const rows = await this.ask(() => documents.find({ _id: { $in: group } }, options).toArray());
-      for (const row of rows) found.push(toStored<Doc>(row));
+      const rows = await this.ask(() => documents.find({ _id: { $in: group } }, { projection }).toArray());
+      for (const row of rows) found.push(collection.stored(view, row));
     }
     return found;
   }
@@ -165,18 +166,14 @@ export class MongoReadStore extends ReadStore {
    * the view; `writerFenced`, kind `conflict`, when another has taken over. The documents may be written even so, which
    * does no harm.
    */
-  async commit<Doc>(
-    view: ViewSpec<Doc>,
-    documents: readonly Stored<Doc>[],
-    checkpoint: Position,
-  ): Promise<void> {
+  async commit<Doc>(view: ViewSpec<Doc>, writes: readonly Write<Doc>[], checkpoint: Position): Promise<void> {
     const collection = await this.collection(view);
     const { place } = collection;
     this.turn -= 1;
-    const writes = collection.writes(view, documents, this.turn);
+    const commands = collection.writes(view, writes, this.turn);
     await this.ask(async () => {
       const lease = await this.checkpoints.hold(place);
-      await writeAll(collection.documents, writes);
+      await writeAll(collection.documents, commands);
       await this.checkpoints.move(place, checkpoint, lease);
     });
   }
@@ -202,7 +199,7 @@ export class MongoReadStore extends ReadStore {
     }
     const shown = rows.slice(0, limit);
     const last = shown.at(-1);
-    const items = shown.map((row) => toStored<Doc>(row));
+    const items = shown.map((row) => collection.stored(view, row));
     if (rows.length === shown.length || last === undefined) return { items };
     return { items, next: placeOf(sortBy, last) };
   }

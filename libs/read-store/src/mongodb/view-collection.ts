@@ -1,10 +1,21 @@
-import type { AnyBulkWriteOperation, Collection, Db, Filter, FindOptions, IndexDescription } from 'mongodb';
+import type {
+  AnyBulkWriteOperation,
+  Collection,
+  Db,
+  Filter,
+  FindOptions,
+  IndexDescription,
+  MatchKeysAndValues,
+} from 'mongodb';
 import { formatPosition, parsePosition } from '#libs/kernel';
-import type { Scalar, Stored, ViewSpec } from '../read-store.js';
+import type { Patch, Scalar, Stored, ViewSpec, Write } from '../read-store.js';
 import {
   checkId,
+  docOf,
   fieldValues,
+  jsonOf,
   NO_NUMBER,
+  patchedValues,
   placeKey,
   type CheckedCondition,
   type CheckedQuery,
@@ -70,27 +81,51 @@ export class ViewCollection {
     }));
   }
 
-  /** One write for each id, whatever order they are carried out in. @throws {TypeError} a document that the view refuses. */
+  /**
+   * One write for each id, whatever order they are carried out in.
+   * @throws {TypeError} a document or a patch that the view refuses.
+   */
   writes<Doc>(
     view: ViewSpec<Doc>,
-    documents: readonly Stored<Doc>[],
+    writes: readonly Write<Doc>[],
     turn: number,
   ): AnyBulkWriteOperation<ViewDocument>[] {
     const latest = new Map<string, Stored<Doc>>();
-    for (const document of documents) {
-      checkId(view, document.id);
-      const known = latest.get(document.id);
-      if (known === undefined || document.position > known.position) latest.set(document.id, document);
+    const patches: AnyBulkWriteOperation<ViewDocument>[] = [];
+    const documents: Stored<Doc>[] = [];
+    for (const write of writes) {
+      checkId(view, write.id);
+      if ('set' in write) {
+        patches.push(patchOf(view, write, turn));
+        continue;
+      }
+      documents.push(write);
+      const known = latest.get(write.id);
+      if (known === undefined || write.position > known.position) latest.set(write.id, write);
     }
     // Every document is checked, those too that a later one in the same commit replaces.
     const states = new Map(documents.map((document) => [document, stateOf(view, document, turn)]));
-    return Array.from(latest.values(), (document) => ({
+    const whole = Array.from(latest.values(), (document) => ({
       updateOne: {
         filter: { _id: document.id },
         update: { $max: { state: states.get(document) as DocumentState } },
         upsert: true,
       },
     }));
+    return [...whole, ...patches];
+  }
+
+  /** What a document is read from. */
+  get whole(): Record<string, 1> {
+    return { 'state.position': 1, 'state.doc': 1, ...fieldsIn(this.view.patchable ?? []) };
+  }
+
+  stored<Doc>(view: ViewSpec<Doc>, { _id, state }: ViewDocument): Stored<Doc> {
+    return {
+      id: _id,
+      position: parsePosition(state.position),
+      doc: docOf(view, state.doc, (member) => state.f[member]),
+    };
   }
 
   /**
@@ -101,7 +136,7 @@ export class ViewCollection {
     const paths = sortBy.map(pathOf);
     const options: FindOptions = {
       sort: Object.fromEntries(paths.map((path) => [path, descending ? -1 : 1])),
-      projection: { 'state.position': 1, 'state.doc': 1, ...fieldsIn(sortBy) },
+      projection: { ...this.whole, ...fieldsIn(sortBy) },
     };
     const conditions = where.map(toFilter);
     if (after === undefined) return [{ filter: allOf(conditions), options }];
@@ -118,22 +153,30 @@ export const turnOf = (now: Date): number => -now.getTime() * 1000;
 export const filterOf = (where: readonly CheckedCondition[]): Filter<ViewDocument> =>
   allOf(where.map(toFilter));
 
-export const toStored = <Doc>({ _id, state }: ViewDocument): Stored<Doc> => ({
-  id: _id,
-  position: parsePosition(state.position),
-  doc: JSON.parse(state.doc) as Doc,
-});
-
 /** Where a page that ends with this document is continued. */
 export const placeOf = (sortBy: readonly string[], { _id, state }: ViewDocument): Scalar[] =>
   sortBy.map((field) => (field === 'id' ? _id : (state.f[field] as Scalar)));
 
 function stateOf<Doc>(view: ViewSpec<Doc>, { position, doc }: Stored<Doc>, turn: number): DocumentState {
+  const f = fieldValues(view, doc);
+  return { position: formatPosition(position), turn, f, doc: jsonOf(view, doc, f) };
+}
+
+/** Guarded by the position as `$max` guards the whole. */
+function patchOf<Doc>(
+  view: ViewSpec<Doc>,
+  { id, position, set }: Patch<Doc>,
+  turn: number,
+): AnyBulkWriteOperation<ViewDocument> {
+  const at = formatPosition(position);
+  const fields = Object.fromEntries(patchedValues(view, set).map(([field, value]) => [pathOf(field), value]));
   return {
-    position: formatPosition(position),
-    turn,
-    f: fieldValues(view, doc),
-    doc: JSON.stringify(doc),
+    updateOne: {
+      filter: { _id: id, 'state.position': { $lt: at } },
+      update: {
+        $set: { 'state.position': at, 'state.turn': turn, ...fields } as MatchKeysAndValues<ViewDocument>,
+      },
+    },
   };
 }
 

@@ -1,6 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { canonicalJson, ClawbackError, inGroups, START, type Position } from '#libs/kernel';
-import { SqliteFile, type SqlRow, type SqlValue } from '#libs/sqlite';
+import { SqliteFile, type SqlValue } from '#libs/sqlite';
 import {
   ReadStore,
   type Builds,
@@ -11,6 +11,7 @@ import {
   type Stored,
   type Total,
   type ViewSpec,
+  type Write,
 } from '../read-store.js';
 import {
   checkConditions,
@@ -133,18 +134,21 @@ export class SqliteReadStore extends ReadStore {
   async getMany<Doc>(view: ViewSpec<Doc>, ids: readonly string[]): Promise<Stored<Doc>[]> {
     const found: Stored<Doc>[] = [];
     for await (const group of inGroups(new Set(ids), IDS_PER_STATEMENT)) {
-      const rows = guarded(() => this.file.all(this.table(view).getMany, JSON.stringify(group)));
-      for (const row of rows) found.push(toStored<Doc>(row));
+      const table = this.table(view);
+      const rows = guarded(() => this.file.all(table.getMany, JSON.stringify(group)));
+      for (const row of rows) found.push(table.stored(view, row));
     }
     return found;
   }
 
-  commit<Doc>(view: ViewSpec<Doc>, documents: readonly Stored<Doc>[], checkpoint: Position): Promise<void> {
+  commit<Doc>(view: ViewSpec<Doc>, writes: readonly Write<Doc>[], checkpoint: Position): Promise<void> {
     return settled(() => {
       const table = this.table(view);
       this.file.transaction(() => {
-        for (const document of documents)
-          this.write(table, table.row(view, document), view.unindexed === true);
+        for (const write of writes) {
+          if ('set' in write) this.patch(table, table.patched(view, write));
+          else this.write(table, table.row(view, write), view.unindexed === true);
+        }
         this.file.run(MOVE_CHECKPOINT, table.name, checkpoint);
       });
     });
@@ -157,11 +161,12 @@ export class SqliteReadStore extends ReadStore {
   find<Doc>(view: ViewSpec<Doc>, query: Query): Promise<Page<Doc>> {
     return settled(() => {
       const checked = checkQuery(view, query);
-      const { text, values } = this.table(view).select(checked);
+      const table = this.table(view);
+      const { text, values } = table.select(checked);
       const rows = this.file.all(text, ...values);
       const shown = rows.slice(0, checked.limit);
       const last = shown.at(-1);
-      const items = shown.map((row) => toStored<Doc>(row));
+      const items = shown.map((row) => table.stored(view, row));
       if (rows.length === shown.length || last === undefined) return { items };
       return { items, next: checked.sortBy.map((field) => last[columnOf(field)] as Scalar) };
     });
@@ -197,6 +202,10 @@ export class SqliteReadStore extends ReadStore {
     this.file.run(upsert, ...row);
   }
 
+  private patch({ patch }: ViewTable, values: readonly SqlValue[]): void {
+    if (patch !== undefined) this.file.run(patch, ...values);
+  }
+
   private checkpointOf(place: string): Position {
     const row = this.file.get(GET_CHECKPOINT, place);
     return row === undefined ? START : BigInt(row.position as number);
@@ -225,12 +234,6 @@ function openFile(path: string): SqliteFile {
     throw error;
   }
 }
-
-const toStored = <Doc>(row: SqlRow): Stored<Doc> => ({
-  id: row.id as string,
-  position: BigInt(row.position as number),
-  doc: JSON.parse(row.doc as string) as Doc,
-});
 
 /** The outcome of synchronous work as a promise. */
 const settled = <T>(work: () => T): Promise<T> =>

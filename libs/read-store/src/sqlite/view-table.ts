@@ -1,10 +1,13 @@
 import { firstAfter } from '../text-range.js';
-import type { SqlValue } from '#libs/sqlite';
-import type { Stored, ViewSpec } from '../read-store.js';
+import type { SqlRow, SqlValue } from '#libs/sqlite';
+import type { Patch, Stored, ViewSpec } from '../read-store.js';
 import {
   checkId,
+  docOf,
   fieldValues,
+  jsonOf,
   NO_NUMBER,
+  patchedValues,
   TAG_SEPARATOR,
   placeKey,
   type CheckedCondition,
@@ -32,7 +35,11 @@ export class ViewTable {
    * index entries anew, since it names their columns. Takes the values of {@link narrowed}. Undefined without indexes.
    */
   readonly update: string | undefined;
+  /** Sets patchable members, each a column of its own. Takes the values of {@link patched}. Undefined without any. */
+  readonly patch: string | undefined;
   readonly getMany: string;
+  /** What a document is read from. */
+  private readonly whole: readonly string[];
   private readonly order: readonly number[];
   private readonly fields: readonly string[];
 
@@ -61,7 +68,15 @@ export class ViewTable {
     this.order = [
       ...['position', ...changed.map(columnOf), 'doc', 'id', ...kept.map(columnOf), 'position'].map(at),
     ];
-    this.getMany = `SELECT id, position, doc FROM ${this.name} WHERE id IN (SELECT value FROM json_each(?))`;
+    const { patchable = [] } = view;
+    // Each keeps its value where a patch has none for it: one statement for all.
+    const patches = ['position = ?', ...patchable.map((m) => `${columnOf(m)} = coalesce(?, ${columnOf(m)})`)];
+    this.patch =
+      patchable.length === 0
+        ? undefined
+        : `UPDATE ${this.name} SET ${patches.join(', ')} WHERE id = ? AND position < ?`;
+    this.whole = ['id', 'position', ...patchable.map(columnOf), 'doc'];
+    this.getMany = `SELECT ${this.whole.join(', ')} FROM ${this.name} WHERE id IN (SELECT value FROM json_each(?))`;
   }
 
   /**
@@ -88,7 +103,23 @@ export class ViewTable {
     checkId(view, stored.id);
     const values = fieldValues(view, stored.doc);
     const fields = this.fields.map((field) => toColumn(values[field]));
-    return [stored.id, stored.position, ...fields, JSON.stringify(stored.doc)];
+    return [stored.id, stored.position, ...fields, jsonOf(view, stored.doc, values)];
+  }
+
+  /** The values of {@link patch}. */
+  patched<Doc>(view: ViewSpec<Doc>, { id, position, set }: Patch<Doc>): readonly SqlValue[] {
+    checkId(view, id);
+    const values = new Map(patchedValues(view, set));
+    return [position, ...(view.patchable ?? []).map((member) => values.get(member) ?? null), id, position];
+  }
+
+  /** A document from a row of {@link getMany} or {@link select}. */
+  stored<Doc>(view: ViewSpec<Doc>, row: SqlRow): Stored<Doc> {
+    return {
+      id: row.id as string,
+      position: BigInt(row.position as number),
+      doc: docOf(view, row.doc as string, (member) => row[columnOf(member)]),
+    };
   }
 
   /** The values of a row in the order of {@link update}. */
@@ -103,7 +134,7 @@ export class ViewTable {
     if (after !== undefined) filters.push(keyset(columns, descending, after));
     const filter = allOf(filters);
     const order = columns.map((column) => (descending ? `${column} DESC` : column)).join(', ');
-    const selected = [...new Set(['id', 'position', ...columns, 'doc'])].join(', ');
+    const selected = [...new Set([...columns, ...this.whole])].join(', ');
     return {
       text: `SELECT ${selected} FROM ${this.name}${filter.text} ORDER BY ${order} LIMIT ?`,
       values: [...filter.values, limit + 1],

@@ -2,9 +2,10 @@ import { ClawbackError, assertNever, isClawbackError } from '#libs/kernel';
 import { startingTallyOf, type Batch, type BatchTarget, type PlannedMessage } from './plan.js';
 import type { Reason } from './reasons.js';
 import {
-  TallyCounter,
   closePending,
+  draftOf,
   moveInTally,
+  settleIn,
   ofOutcome,
   type Outcome,
   type RemediationAction,
@@ -183,15 +184,15 @@ export function decideBatch(state: BatchState, command: BatchCommand): BatchEven
     case 'RecordResults': {
       if (state.attempt?.number !== command.attempt) throw claimLost();
       const events = new Map<number, CopyEvent>();
-      const tally = new TallyCounter(state.tally);
+      const tally = draftOf(state.tally);
       for (const { target, result } of command.results) {
         if (!isPending(state, target) || events.has(target)) continue;
         const event = copyEvent(state, target, result);
         const { kind, outcome } = outcomeOf(event);
         events.set(target, event);
-        tally.settle(kind, outcome);
+        settleIn(tally, kind, outcome);
       }
-      return [...events.values(), ...settleIfDone(state.ref, tally.tally)];
+      return [...events.values(), ...settleIfDone(state.ref, tally)];
     }
     default:
       return assertNever(command);
@@ -371,15 +372,15 @@ function evolveCopies(
   events: readonly CopyEvent[],
 ): BatchState {
   const outcomes = new Map(state.outcomes);
-  const tally = new TallyCounter(state.tally);
+  const tally = draftOf(state.tally);
   const so = { ...state, outcomes };
   for (const event of events) {
     if (!isPending(so, event.data.target)) continue;
     const { kind, outcome } = outcomeOf(event);
     outcomes.set(event.data.target, outcome);
-    tally.settle(kind, outcome);
+    settleIn(tally, kind, outcome);
   }
-  return { ...so, tally: tally.tally };
+  return { ...so, tally };
 }
 
 function evolveCopy(state: Exclude<BatchState, { status: 'none' }>, event: CopyEvent): BatchState {

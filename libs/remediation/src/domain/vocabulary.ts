@@ -103,23 +103,18 @@ export const addToTally = (tally: Tally, kind: CopyKind, outcome: Outcome, count
 export const moveInTally = (tally: Tally, kind: CopyKind, from: Outcome, to: Outcome, count = 1): Tally =>
   addToTally(addToTally(tally, kind, from, -count), kind, to, count);
 
-/** Counts many copies from pending to their outcomes, without a new tally for each. */
-export class TallyCounter {
-  private readonly counts: Record<CopyKind, Record<Outcome, number>>;
+/** A tally that many copies are counted in, without a new one for each. */
+export type TallyDraft = Record<CopyKind, Record<Outcome, number>>;
 
-  constructor(from: Tally) {
-    this.counts = { recipient: { ...from.recipient }, sender: { ...from.sender } };
-  }
+export const draftOf = ({ recipient, sender }: Tally): TallyDraft => ({
+  recipient: { ...recipient },
+  sender: { ...sender },
+});
 
-  /** One copy that was pending has this outcome. */
-  settle(kind: CopyKind, outcome: Outcome): void {
-    this.counts[kind].pending -= 1;
-    this.counts[kind][outcome] += 1;
-  }
-
-  get tally(): Tally {
-    return this.counts;
-  }
+/** One copy that was pending has this outcome. */
+export function settleIn(tally: TallyDraft, kind: CopyKind, outcome: Outcome): void {
+  tally[kind].pending -= 1;
+  tally[kind][outcome] += 1;
 }
 
 /** Nothing that is pending will run any more: it gets this outcome. */
