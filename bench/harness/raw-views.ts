@@ -196,7 +196,7 @@ interface RawRow {
 
 function rawTable(db: ReturnType<typeof openRawSqlite>, table: ViewTable): RawTable<RawRow> {
   const upsert = db.prepare(table.upsert);
-  const patch = db.prepare(table.patch ?? table.upsert);
+  const patch = table.patch === undefined ? upsert : db.prepare(table.patch);
   const select = db.prepare(table.getMany);
   return {
     row: (view, write) =>

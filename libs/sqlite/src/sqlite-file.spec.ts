@@ -36,6 +36,24 @@ describe('SqliteFile', () => {
     other.close();
   });
 
+  it.each([0, 1, 15, 16, 17, 100])('inserts %i rows, in their order', (count) => {
+    const rows = Array.from({ length: count }, (_, index) => [`text ${index}`]);
+    file.insert('INSERT INTO notes (text)', rows);
+    expect(texts()).toEqual(rows.flat());
+  });
+
+  it('inserts rows that are there already as it is told', () => {
+    const rows = Array.from({ length: 40 }, (_, index) => [index % 20, `text ${index}`]);
+    file.insert('INSERT INTO notes (id, text)', rows, 'ON CONFLICT (id) DO UPDATE SET text = excluded.text');
+    expect(texts()).toEqual(Array.from({ length: 20 }, (_, index) => `text ${index + 20}`));
+  });
+
+  it('inserts no value that it would not bind', () => {
+    expect(() => {
+      file.insert('INSERT INTO notes (text)', [['a'], ['b\0']]);
+    }).toThrow(TypeError);
+  });
+
   it('refuses a file that is no database', async () => {
     const path = join(folder, 'text.db');
     await writeFile(path, 'this is not a database '.repeat(100));

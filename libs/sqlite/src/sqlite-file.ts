@@ -16,6 +16,9 @@ export interface SqliteOptions {
   readonly durability: 'full' | 'normal';
 }
 
+/** Few enough that the last rows of a commit, which go one by one, do not count. */
+const ROWS_AT_ONCE = 16;
+
 /**
  * One SQLite file in WAL mode: prepared statements kept by their text, values bound through one check, work grouped
  * into few commits. The driver is synchronous; keep a transaction to a few hundred rows.
@@ -56,6 +59,24 @@ export class SqliteFile {
   /** @returns how many rows changed. */
   run(sql: string, ...values: readonly SqlValue[]): number {
     return this.statement(sql).run(...bindable(values)).changes;
+  }
+
+  /**
+   * Inserts rows, all of the same length, {@link ROWS_AT_ONCE} to a statement: a call of the driver costs about as much
+   * as what it does for one row. Within a transaction, since a fault leaves the rows before it.
+   * @param into what stands before `VALUES`.
+   * @param otherwise what stands after it.
+   */
+  insert(into: string, rows: readonly (readonly SqlValue[])[], otherwise = ''): void {
+    const [first] = rows;
+    if (first === undefined) return;
+    const row = `(${first.map(() => '?').join(', ')})`;
+    const one = `${into} VALUES ${row} ${otherwise}`;
+    const many = `${into} VALUES ${`${row}, `.repeat(ROWS_AT_ONCE - 1)}${row} ${otherwise}`;
+    const whole = rows.length - (rows.length % ROWS_AT_ONCE);
+    for (let at = 0; at < whole; at += ROWS_AT_ONCE)
+      this.run(many, ...rows.slice(at, at + ROWS_AT_ONCE).flat());
+    for (const values of rows.slice(whole)) this.run(one, ...values);
   }
 
   get(sql: string, ...values: readonly SqlValue[]): SqlRow | undefined {

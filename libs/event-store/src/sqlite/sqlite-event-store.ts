@@ -35,7 +35,7 @@ const SCHEMA = `
 
 const LAST_REVISION = 'SELECT revision FROM events WHERE stream = ? ORDER BY revision DESC LIMIT 1';
 const HEAD = 'SELECT max(position) AS position FROM events';
-const INSERT = 'INSERT INTO events (stream, revision, id, type, data, metadata) VALUES (?, ?, ?, ?, ?, ?)';
+const INTO_EVENTS = 'INSERT INTO events (stream, revision, id, type, data, metadata)';
 const LAST_INSERTED = 'SELECT last_insert_rowid() AS position';
 const IDS_FROM = `SELECT id, revision, position FROM events WHERE stream = ? AND revision >= ?
   ORDER BY revision LIMIT ?`;
@@ -225,13 +225,13 @@ export class SqliteEventStore extends EventStore {
   }
 
   private insert(stream: string, first: bigint, events: readonly EncodedEvent[]): AppendResult {
-    let revision = first;
-    for (const event of events) {
-      this.file.run(INSERT, stream, revision, event.id, event.type, event.data, event.metadata);
-      revision += 1n;
-    }
+    const rows = events.map(({ id, type, data, metadata }, index) => {
+      const revision = first + BigInt(index);
+      return [stream, revision, id, type, data, metadata];
+    });
+    this.file.insert(INTO_EVENTS, rows);
     const position = toPosition(this.file.get(LAST_INSERTED)?.position ?? null);
-    return { revision: revision - 1n, position };
+    return { revision: first + BigInt(events.length - 1), position };
   }
 
   /** What the first append answered, when the stream holds exactly these events from this revision on. */

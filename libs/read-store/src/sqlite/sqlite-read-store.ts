@@ -145,10 +145,15 @@ export class SqliteReadStore extends ReadStore {
     return settled(() => {
       const table = this.table(view);
       this.file.transaction(() => {
+        const rows: (readonly SqlValue[])[] = [];
         for (const write of writes) {
           if ('set' in write) this.patch(table, table.patched(view, write));
-          else this.write(table, table.row(view, write), view.unindexed === true);
+          else {
+            const row = table.row(view, write);
+            if (!this.update(table, row, view.unindexed === true)) rows.push(row);
+          }
         }
+        this.file.insert(table.insert.into, rows, table.insert.otherwise);
         this.file.run(MOVE_CHECKPOINT, table.name, checkpoint);
       });
     });
@@ -195,11 +200,10 @@ export class SqliteReadStore extends ReadStore {
     });
   }
 
-  /** Without indexes there is nothing for the narrow update to spare. */
-  private write(table: ViewTable, row: readonly SqlValue[], unindexed: boolean): void {
-    const { update, upsert } = table;
-    if (!unindexed && update !== undefined && this.file.run(update, ...table.narrowed(row)) > 0) return;
-    this.file.run(upsert, ...row);
+  /** Replaces a document that is there. Without indexes there is nothing that this could spare. */
+  private update(table: ViewTable, row: readonly SqlValue[], unindexed: boolean): boolean {
+    const { update } = table;
+    return !unindexed && update !== undefined && this.file.run(update, ...table.narrowed(row)) > 0;
   }
 
   private patch({ patch }: ViewTable, values: readonly SqlValue[]): void {

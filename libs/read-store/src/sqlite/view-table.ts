@@ -28,8 +28,8 @@ const COMPARISONS = { eq: '=', gt: '>', gte: '>=', lt: '<', lte: '<=' } as const
 /** The table of one build of a view, and the SQL over it. No value is ever part of the text of a statement. */
 export class ViewTable {
   readonly name: string;
-  /** Replaces a document only by a later one. Takes the values of {@link row}. */
-  readonly upsert: string;
+  /** What stands around values of {@link row}, so that a document is replaced by a later one only. */
+  readonly insert: { readonly into: string; readonly otherwise: string };
   /**
    * Replaces a document by a later one with the same values in every index, and nothing else: the upsert would write all
    * index entries anew, since it names their columns. Takes the values of {@link narrowed}. Undefined without indexes.
@@ -51,9 +51,10 @@ export class ViewTable {
     this.fields = Object.keys(view.fields);
     const columns = ['id', 'position', ...this.fields.map(columnOf), 'doc'];
     const updates = columns.slice(1).map((column) => `${column} = excluded.${column}`);
-    this.upsert =
-      `INSERT INTO ${this.name} (${columns.join(', ')}) VALUES (${columns.map(() => '?').join(', ')}) ` +
-      `ON CONFLICT (id) DO UPDATE SET ${updates.join(', ')} WHERE excluded.position > ${this.name}.position`;
+    this.insert = {
+      into: `INSERT INTO ${this.name} (${columns.join(', ')})`,
+      otherwise: `ON CONFLICT (id) DO UPDATE SET ${updates.join(', ')} WHERE excluded.position > ${this.name}.position`,
+    };
     const indexed = new Set(view.indexes.flat());
     const [kept, changed] = [true, false].map((isIndexed) =>
       this.fields.filter((field) => indexed.has(field) === isIndexed),
@@ -97,6 +98,12 @@ export class ViewTable {
   /** A statement for each index; one that is there is left as it is. */
   get indexes(): readonly string[] {
     return this.view.indexes.map((fields) => this.index(fields));
+  }
+
+  /** For one row. */
+  get upsert(): string {
+    const { into, otherwise } = this.insert;
+    return `${into} VALUES (${[...this.whole.slice(0, 2), ...this.fields, 'doc'].map(() => '?').join(', ')}) ${otherwise}`;
   }
 
   row<Doc>(view: ViewSpec<Doc>, stored: Stored<Doc>): readonly SqlValue[] {
