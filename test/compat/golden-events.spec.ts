@@ -92,6 +92,7 @@ describe.each(goldens)('$file', (golden) => {
       'BatchReleased',
       'BatchAttemptStarted',
       'BatchAttemptExtended',
+      'BatchDeferred',
       'BatchSettled',
       ...viewBuildsCodecs.types,
     ].includes(golden.type);

@@ -16,6 +16,7 @@ import { TestClock } from './test-clock.js';
 const options: ExecutorOptions = {
   worker: 'worker-1',
   copyDeadlineMs: 30_000,
+  throttlePatienceMs: 3_600_000,
   maxAttempts: 1,
   claimMs: 60_000,
   batchesInFlight: 2,

@@ -173,9 +173,11 @@ export class RemediationWorld {
   /** Runs an approved remediation to its end, with the runner that the executor uses. */
   async run(submission: Submission, gateway: MailboxGateway): Promise<void> {
     const { approvalId, planId, batches } = submission;
-    const runner = new BatchRunner(this.store, gateway, new MailboxLanes(4), new TestClock(), {
+    const clock = new TestClock();
+    const runner = new BatchRunner(this.store, gateway, new MailboxLanes(4, clock), clock, {
       worker: 'worker-1',
       copyDeadlineMs: 10_000,
+      throttlePatienceMs: 0,
       maxAttempts: 1,
       claimMs: 60_000,
       batchesInFlight: 1,

@@ -277,6 +277,7 @@ const correlationIn = (error: unknown): Facts => {
 const executorOptions = ({ executor }: Config, worker: string): ExecutorOptions => ({
   worker,
   copyDeadlineMs: executor.copyDeadlineMs,
+  throttlePatienceMs: executor.throttlePatienceMs,
   maxAttempts: executor.maxAttempts,
   claimMs: executor.claimMs,
   batchesInFlight: executor.batchesInFlight,

@@ -104,6 +104,7 @@ function touched(doc: CopyDoc, event: CopyEvent, { metadata }: RecordedEvent): C
       return { ...rest, touches };
     case 'failed':
     case 'timedOut':
+    case 'cancelled':
       return { ...rest, ...(lastMovedBy === undefined ? {} : { lastMovedBy }), touches };
   }
 }

@@ -17,6 +17,8 @@ export class ActiveRemediation {
   private readonly settled = new Map<number, Tally>();
   /** When a released batch without a result may be given to somebody else: its claim's deadline, or a while after its release. */
   private readonly due = new Map<number, number>();
+  /** Until when released batches wait for their mailboxes (milliseconds since 1970). They hold nobody up. */
+  private readonly deferred = new Map<number, number>();
 
   constructor(
     readonly approval: RecordedEvent,
@@ -53,24 +55,49 @@ export class ActiveRemediation {
     return this.settled.values();
   }
 
-  /** The next batches to release, so that at most `ahead` are released and not settled. */
-  toRelease(ahead: number): number[] {
-    return this.upTo(Math.min(this.limit, this.settled.size + ahead));
+  /** How many batches wait for their mailboxes. */
+  get waiting(): number {
+    return this.deferred.size;
   }
 
-  /** The batches that will never be given out. */
+  /** The next batches to release, so that at most `ahead` are released and neither settled nor deferred. */
+  toRelease(ahead: number): number[] {
+    return this.upTo(Math.min(this.limit, this.settled.size + this.deferred.size + ahead));
+  }
+
+  /** The deferred batches whose time has come: as many as leave at most `ahead` given out, the first ones first. */
+  toResume(ahead: number, now: number): number[] {
+    const givenOut = this.released - this.settled.size - this.deferred.size;
+    const come = [...this.deferred].filter(([, until]) => until <= now).map(([batch]) => batch);
+    return come.sort((a, b) => a - b).slice(0, Math.max(0, ahead - givenOut));
+  }
+
+  /** When the next deferred batch is to go on after now; infinity when none is. */
+  nextResume(now: number): number {
+    return Math.min(...[...this.deferred.values()].filter((until) => until > now));
+  }
+
+  /** The batches that will never be given out, or not be given out again. */
   toWithdraw(): number[] {
-    return this.upTo(this.submission.batches);
+    return [...this.deferred.keys(), ...this.upTo(this.submission.batches)];
   }
 
   settle(batch: number, tally: Tally): void {
     this.settled.set(batch, tally);
     this.due.delete(batch);
+    this.deferred.delete(batch);
   }
 
   /** Nobody else needs to look at this batch before then (milliseconds since 1970). */
   expect(batch: number, until: number): void {
+    this.deferred.delete(batch);
     if (!this.settled.has(batch)) this.due.set(batch, until);
+  }
+
+  /** Nobody works on this batch before then. */
+  defer(batch: number, until: number): void {
+    this.due.delete(batch);
+    if (!this.settled.has(batch)) this.deferred.set(batch, until);
   }
 
   /** Released batches that should have settled by now. */

@@ -29,6 +29,7 @@ const CLAIM_MS = 60_000;
 const options: ExecutorOptions = {
   worker: 'worker-1',
   copyDeadlineMs: 30_000,
+  throttlePatienceMs: 3_600_000,
   maxAttempts: 3,
   claimMs: CLAIM_MS,
   batchesInFlight: 1,
@@ -77,7 +78,7 @@ function workerOn(
   clock = new TestClock(),
 ): { run(signal?: AbortSignal): Promise<Tally | undefined> } {
   const all = { ...options, ...over };
-  const runner = new BatchRunner(store, gateway, new MailboxLanes(all.mailboxConcurrency), clock, all);
+  const runner = new BatchRunner(store, gateway, new MailboxLanes(all.mailboxConcurrency, clock), clock, all);
   return { run: (signal = new AbortController().signal) => runner.run('p1', 0, CONTEXT, signal) };
 }
 
@@ -426,11 +427,12 @@ describe('a mailbox with a fault', () => {
 
   it('that is busy with other batches is not asked after the deadline: the wait counts', async () => {
     const store = await due(copyOf());
-    const lanes = new MailboxLanes(1);
+    const clock = new TestClock();
+    const lanes = new MailboxLanes(1, clock);
     const other = gate();
     const before = lanes.run('fabrikam/lee@fabrikam.example', () => other.opened);
     const gateway = new ScriptedGateway();
-    const runner = new BatchRunner(store, gateway, lanes, new TestClock(), {
+    const runner = new BatchRunner(store, gateway, lanes, clock, {
       ...options,
       copyDeadlineMs: 20,
     });

@@ -2,12 +2,10 @@ import { setMaxListeners } from 'node:events';
 import {
   isWrongExpectedRevision,
   type EventStore,
-  appendEvents,
   decideAndAppend,
-  fold,
   type CommandContext,
 } from '#libs/event-store';
-import { idFrom, newId, pause, type Clock } from '#libs/kernel';
+import { newId, pause, type Clock } from '#libs/kernel';
 import {
   Folders,
   isMailboxError,
@@ -22,20 +20,21 @@ import {
   isClaimRefused,
   pendingTargets,
   settledTally,
-  type BatchCommand,
-  type BatchState,
   type CopyResult,
   type Tally,
 } from '#libs/remediation';
-import type { MailboxLanes } from './mailbox-lanes.js';
+import { ClaimedBatch, type KnownBatch } from './claimed-batch.js';
+import type { Closed, MailboxLanes } from './mailbox-lanes.js';
 
 export interface ExecutorOptions {
   /** Names this worker in claims. A restarted worker with the same name may take up its own unfinished batches at once. */
   readonly worker: string;
-  /** How long one copy may take: waiting for a place at its mailbox, and all attempts. */
+  /** How long one copy may take: waiting for a place at its mailbox, and all attempts. A rest that it asks for is not counted. */
   readonly copyDeadlineMs: number;
-  /** How often a copy is tried when its mailbox answers with a fault that may pass. */
+  /** How often a copy is tried when its mailbox answers with a fault that may pass, and does not say when. */
   readonly maxAttempts: number;
+  /** How long a batch waits in all for mailboxes that say when they answer again. */
+  readonly throttlePatienceMs: number;
   /** How long a claim on a batch holds; a living worker extends it in time, a dead one's is taken over after it. */
   readonly claimMs: number;
   /** Batches under way at once in this worker. */
@@ -48,7 +47,8 @@ export interface ExecutorOptions {
   readonly flushMs: number;
 }
 
-type Started = Exclude<BatchState, { status: 'none' }>;
+/** A mailbox that asks for less is left in peace for so long all the same. */
+const SHORTEST_REST_MS = 100;
 
 /** Runs one batch: claim it, move its copies, record an event per copy, settle it. */
 export class BatchRunner {
@@ -69,7 +69,8 @@ export class BatchRunner {
 
   /**
    * Runs the batch to its end, or takes it up where a crash left it. Safe to repeat at any time.
-   * @returns the tally when it is settled; undefined when another worker has it or the signal ended the work.
+   * @returns the tally when it is settled; undefined when another worker has it, the signal ended the work, or all that is
+   * left of it waits for its mailboxes (the log then says until when).
    */
   async run(
     planId: string,
@@ -93,13 +94,16 @@ export class BatchRunner {
           now,
           deadline: new Date(now.getTime() + this.options.claimMs),
         },
-        this.commandContext(context, stream, 'claim', now),
+        // A claim is a new one at each try; what is recorded after it hangs on the revision it follows.
+        { ...context, commandId: newId(), now },
       );
       const { state, revision } = claim;
       if (state.status === 'none' || revision === undefined) throw new Error(`${stream} holds no plan`);
       if (state.status === 'settled') return state.tally;
       this.won += 1;
-      return await this.work(state, revision, stream, context, signal);
+      const { store, clock, options } = this;
+      const batch = new ClaimedBatch(state, revision, stream, store, clock, context, options);
+      return await this.work(state, batch, context.tenant, signal);
     } catch (error) {
       if (isClaimRefused(error) || isWrongExpectedRevision(error)) return undefined;
       throw error;
@@ -107,56 +111,18 @@ export class BatchRunner {
   }
 
   private async work(
-    claimed: Started,
-    claimedRevision: bigint,
-    stream: string,
-    context: Omit<CommandContext, 'commandId' | 'now'>,
+    state: KnownBatch,
+    batch: ClaimedBatch,
+    tenant: string,
     signal: AbortSignal,
   ): Promise<Tally | undefined> {
-    let state: Started = claimed;
-    let revision = claimedRevision;
-    const results: { target: number; result: CopyResult }[] = [];
-
-    const attempt = claimed.attempt?.number ?? 0;
-    const third = this.options.claimMs / 3;
-    let extendAt = this.clock.now().getTime() + third;
-
-    /** One writer at a time: the claim is ours and appends follow each other. */
-    const append = async (command: BatchCommand): Promise<void> => {
-      const events = batchDecider.decide(state, command);
-      if (events.length === 0) return;
-      const step = `${command.type}-${String(revision)}`;
-      const at = this.commandContext(context, stream, step, this.clock.now());
-      revision = (await appendEvents(this.store, batchCodecs, stream, revision, events, at)).revision;
-      state = fold(batchDecider, state as BatchState, events) as Started;
-    };
-
-    const record = async (): Promise<void> => {
-      const taken = results.splice(0);
-      if (taken.length > 0) await append({ type: 'RecordResults', attempt, results: taken });
-    };
-
-    /** Says in time that this worker lives, whether it had results to record or not. */
-    const keepClaim = async (): Promise<void> => {
-      const now = this.clock.now().getTime();
-      if (now < extendAt) return;
-      extendAt = now + third;
-      await append({ type: 'ExtendAttempt', attempt, deadline: new Date(now + this.options.claimMs) });
-    };
-
-    /** A worker that stops leaves the rest to another, who would wait for as long as the claim holds. */
-    const giveBack = async (): Promise<void> => {
-      if (state.status === 'settled') return;
-      await append({ type: 'ExtendAttempt', attempt, deadline: this.clock.now() });
-    };
-
     let fault: { readonly error: unknown } | undefined;
     const deadlines = new CopyDeadlines(this.options.copyDeadlineMs, signal);
     const moves = Promise.all(
       pendingTargets(state).map(async (target) => {
         try {
-          const result = await this.settleCopy(claimed, target, context.tenant, deadlines);
-          if (result !== undefined) results.push({ target, result });
+          const result = await this.settleCopy(state, target, tenant, deadlines);
+          if (result !== undefined) batch.note(target, result);
         } catch (error) {
           fault ??= { error };
         }
@@ -164,10 +130,10 @@ export class BatchRunner {
     );
     try {
       while (!(await endsWithin(moves, this.options.flushMs))) {
-        await record();
-        await keepClaim();
+        await batch.record();
+        await batch.keep();
       }
-      await record();
+      await batch.record();
     } finally {
       // When an append was refused, too: nothing goes on behind the back of whoever runs the batch next.
       deadlines.close();
@@ -175,51 +141,50 @@ export class BatchRunner {
     }
     // Not an outcome of any copy: those without one stay pending, and the batch is run again.
     if (fault !== undefined) throw fault.error;
-    if (signal.aborted) await giveBack();
-    return state.status === 'settled' ? state.tally : undefined;
+    return batch.leave();
   }
 
-  /** Moves one copy, whatever it takes within its deadline and attempts; undefined when the worker is stopping. */
+  /**
+   * Moves one copy, whatever it takes within its deadline and attempts.
+   * @returns closed when its mailbox has asked to be left in peace; undefined when the worker is stopping.
+   */
   private settleCopy(
-    state: Started,
+    state: KnownBatch,
     target: number,
     tenant: string,
     deadlines: CopyDeadlines,
-  ): Promise<CopyResult | undefined> {
+  ): Promise<CopyResult | Closed | undefined> {
     if (deadlines.areOver) return Promise.resolve(undefined);
     const request = moveRequest(state, target, tenant);
+    const lane = `${tenant}/${request.mailbox}`;
     // Its place in the lane ends as well: a gateway that does not heed the signal must not keep it.
     return deadlines.within(
-      this.lanes.run(`${tenant}/${request.mailbox}`, () =>
-        deadlines.within(this.move(request, deadlines.signal)),
-      ),
+      this.lanes.run(lane, () => deadlines.within(this.move(request, lane, deadlines.signal))),
     );
   }
 
   /** @throws what is no word of the mailbox: a defect or a store fault, never an outcome. */
-  private async move(request: MoveRequest, signal: AbortSignal): Promise<CopyResult> {
+  private async move(request: MoveRequest, lane: string, signal: AbortSignal): Promise<CopyResult | Closed> {
     for (let attempt = 1; ; attempt += 1) {
       signal.throwIfAborted();
+      // Another copy may have been refused since the last attempt at this one.
+      const closed = this.lanes.closedNow(lane);
+      if (closed !== undefined) return closed;
       try {
         return resultOf(await this.gateway.move(request, signal), request);
       } catch (error) {
         if (!isMailboxError(error)) throw error;
+        const { retryAfterMs = 0 } = error;
+        if (error.retryable && retryAfterMs > 0) {
+          const wait = Math.max(retryAfterMs, SHORTEST_REST_MS);
+          return this.lanes.close(lane, this.clock.now().getTime() + wait);
+        }
         if (!error.retryable || attempt >= this.options.maxAttempts) {
           return { kind: 'failed', reason: 'mailboxError', detail: error.code };
         }
-        await pause(error.retryAfterMs ?? 100 * 2 ** attempt, signal);
+        await pause(100 * 2 ** attempt, signal);
       }
     }
-  }
-
-  private commandContext(
-    context: Omit<CommandContext, 'commandId' | 'now'>,
-    stream: string,
-    step: string,
-    now: Date,
-  ): CommandContext {
-    // A claim is a new one at each try; what is recorded after it hangs on the revision it follows.
-    return { ...context, commandId: step === 'claim' ? newId() : idFrom(stream, step), now };
   }
 }
 
@@ -237,7 +202,7 @@ const resultOf = (moved: MoveResult, { onlyFrom }: MoveRequest): CopyResult => {
   }
 };
 
-const moveRequest = (state: Started, target: number, tenant: string): MoveRequest => {
+const moveRequest = (state: KnownBatch, target: number, tenant: string): MoveRequest => {
   const planned = state.targets[target];
   const message = planned === undefined ? undefined : state.messages[planned.message];
   if (planned === undefined || message === undefined) throw new Error('a target without a plan');
@@ -298,7 +263,7 @@ class CopyDeadlines {
   }
 
   /** What the work answers; timedOut when the deadline comes first; undefined when the work is ended first. */
-  within(work: Promise<CopyResult | undefined>): Promise<CopyResult | undefined> {
+  within<T>(work: Promise<T>): Promise<T | CopyResult | undefined> {
     return Promise.race([work, this.ended]);
   }
 

@@ -73,6 +73,8 @@ export interface ExecutorState {
     readonly running: number;
     /** Taken, and waiting for a place. */
     readonly waiting: number;
+    /** Put off until their mailboxes answer again, by whomever. */
+    readonly deferred: number;
     /** Ended by a fault and to be tried again. */
     readonly retrying: number;
     /** Claims won since the start. */
@@ -101,6 +103,7 @@ export class Executor {
   private readonly runner: BatchRunner;
   private readonly coordination: Coordination;
   private readonly retrying = new Set<string>();
+  private readonly nap = new Nap();
   private background: Promise<unknown> | undefined;
   private seen: Position = START;
   private saved: Position = START;
@@ -109,7 +112,7 @@ export class Executor {
     private readonly deps: ExecutorDependencies,
     private readonly options: ExecutorOptions,
   ) {
-    const lanes = new MailboxLanes(options.mailboxConcurrency);
+    const lanes = new MailboxLanes(options.mailboxConcurrency, deps.clock);
     this.runner = new BatchRunner(deps.store, deps.gateway, lanes, deps.clock, options);
     this.workers = new Workers(options.batchesInFlight, (due) => this.runBatch(due));
     this.coordination = new Coordination(deps.clock);
@@ -124,6 +127,7 @@ export class Executor {
   /** Stops taking work, lets what is known be recorded, saves the checkpoint. */
   async stop(): Promise<void> {
     this.stopping.abort();
+    this.nap.end();
     await this.workers.stop();
     await this.background;
     await this.saveCheckpoint();
@@ -137,6 +141,7 @@ export class Executor {
       batches: {
         running: this.workers.running,
         waiting: this.workers.waiting,
+        deferred: [...this.active.values()].reduce((sum, { waiting }) => sum + waiting, 0),
         retrying: this.retrying.size,
         claimed: this.runner.claims,
       },
@@ -223,6 +228,9 @@ export class Executor {
       case 'BatchAttemptExtended':
         remediation.expect(batch, Date.parse(event.data.deadline));
         break;
+      case 'BatchDeferred':
+        await this.deferUntil(remediation, event.data);
+        break;
       case 'BatchWithdrawn':
       case 'BatchSettled':
         remediation.settle(batch, event.data.tally);
@@ -276,7 +284,18 @@ export class Executor {
     remediation.begun = true;
   }
 
-  /** Releases what is next, withdraws what is not to run any more, or finishes. */
+  /** While it waits, others have their turn; whoever put it off takes it up again, and somebody else if he is gone. */
+  private async deferUntil(
+    remediation: ActiveRemediation,
+    { batch, worker, until }: { readonly batch: number; readonly worker: string; readonly until: string },
+  ): Promise<void> {
+    const isOurs = worker === this.options.worker;
+    remediation.defer(batch, Date.parse(until) + (isOurs ? 0 : this.options.claimMs));
+    await this.advance(remediation);
+    this.nap.end();
+  }
+
+  /** Releases or takes up again what is next, withdraws what is not to run any more, or finishes. */
   private async advance(remediation: ActiveRemediation): Promise<void> {
     const { approvalId, planId } = remediation.submission;
     if (remediation.allSettled) {
@@ -287,6 +306,7 @@ export class Executor {
       await this.withdraw(remediation, remediation.stopped);
       return;
     }
+    this.resume(remediation);
     for (const batch of remediation.toRelease(this.options.batchesAhead)) {
       const stream = batchStream(planId, batch);
       const context = this.command(remediation.approval, approvalId, idFrom('release', stream));
@@ -322,9 +342,22 @@ export class Executor {
         { type: 'Withdraw', outcome },
         this.command(remediation.approval, approvalId, idFrom('withdraw', stream)),
       );
-      remediation.released = batch + 1;
-      // Should it have been released, and its worker have died.
+      remediation.released = Math.max(remediation.released, batch + 1);
+      // Should it have been given out, and its worker have died.
       remediation.expect(batch, this.now() + this.options.claimMs);
+    }
+  }
+
+  /** Takes up again what has waited for long enough. */
+  private resume(remediation: ActiveRemediation): void {
+    if (remediation.stopped !== undefined) return;
+    const { planId } = remediation.submission;
+    const now = this.now();
+    for (const batch of remediation.toResume(this.options.batchesAhead, now)) {
+      // It has said that it waits, and is about to leave its place: that is seen then.
+      if (this.workers.have(planId, batch)) continue;
+      remediation.expect(batch, now + this.options.claimMs);
+      this.take(remediation, batch);
     }
   }
 
@@ -360,7 +393,7 @@ export class Executor {
       const event = batchCodecs.decode(recorded);
       if (event?.type !== 'BatchReleased') return;
       const { approvalId, planId, batch } = event.data;
-      await this.workers.take({
+      await this.work({
         planId,
         batch,
         context: requestPart(recorded, approvalId),
@@ -371,20 +404,27 @@ export class Executor {
     }, this.stopping.signal);
   }
 
-  /** Takes over what others have left lying. */
+  /** Takes over what others have left lying, and takes up again what has waited for its mailboxes. */
   private async watch(): Promise<void> {
-    const { signal } = this.stopping;
-    while (!signal.aborted) {
-      await pause(Math.min(WATCH_MS, this.options.claimMs / 3), signal);
+    while (!this.isStopping()) {
+      await this.nap.take(this.untilNextLook());
       const now = this.now();
       for (const remediation of this.active.values()) {
         await this.watchTime(remediation, now);
+        if (this.isStopping()) return;
+        this.resume(remediation);
         for (const batch of remediation.overdue(now)) {
           remediation.expect(batch, now + this.options.claimMs);
           this.take(remediation, batch);
         }
       }
     }
+  }
+
+  private untilNextLook(): number {
+    const now = this.now();
+    const next = Math.min(...Array.from(this.active.values(), (remediation) => remediation.nextResume(now)));
+    return Math.min(WATCH_MS, this.options.claimMs / 3, next - now);
   }
 
   /** Begins what is due, and ends what has run out of time. */
@@ -408,12 +448,18 @@ export class Executor {
   private take(remediation: ActiveRemediation, batch: number): void {
     const { approvalId, planId } = remediation.submission;
     const { approval } = remediation;
-    void this.workers.take({
+    void this.work({
       planId,
       batch,
       context: requestPart(approval, approvalId),
       after: approval.position,
     });
+  }
+
+  private async work(due: DueBatch): Promise<void> {
+    await this.workers.take(due);
+    // Deferred, its time may have come while it was leaving its place.
+    this.nap.end();
   }
 
   /** Tries again for ever: a fault of a store or mailbox is waited out, it is never an outcome. */
@@ -486,6 +532,20 @@ export class Executor {
       // It is saved with the next delivery; until then a restart would only read more.
       this.deps.onError(error, 'saving the checkpoint');
     }
+  }
+}
+
+/** A pause that others can end. */
+class Nap {
+  private ending = new AbortController();
+
+  async take(ms: number): Promise<void> {
+    this.ending = new AbortController();
+    await pause(ms, this.ending.signal);
+  }
+
+  end(): void {
+    this.ending.abort();
   }
 }
 

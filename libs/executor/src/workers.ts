@@ -33,9 +33,14 @@ export class Workers {
     return this.queue.length;
   }
 
+  /** Whether the batch is queued or under way. */
+  have(planId: string, batch: number): boolean {
+    return this.taken.has(keyOf({ planId, batch }));
+  }
+
   /** Resolves when the batch was run, well or not; at once when the workers were stopped. */
   take(due: DueBatch): Promise<void> {
-    const key = `${due.planId}/${String(due.batch)}`;
+    const key = keyOf(due);
     const known = this.taken.get(key);
     if (known !== undefined) return known;
     if (this.stopped) return Promise.resolve();
@@ -68,3 +73,5 @@ export class Workers {
     }
   }
 }
+
+const keyOf = ({ planId, batch }: Pick<DueBatch, 'planId' | 'batch'>): string => `${planId}/${String(batch)}`;

@@ -50,6 +50,7 @@ describe('loadConfig', () => {
       approval: { fourEyesFrom: 0, fourEyesForHardDelete: 'true', expireHours: 168, sweepMs: 60_000 },
       executor: {
         copyDeadlineMs: 60_000,
+        throttlePatienceMs: 3_600_000,
         maxAttempts: 3,
         batchesInFlight: 8,
         batchesAhead: 16,
@@ -187,7 +188,7 @@ describe('isLoopback', () => {
 describe('configHelp', () => {
   it('has a line for every variable, with its default', () => {
     const lines = configHelp().split('\n');
-    expect(lines).toHaveLength(45);
+    expect(lines).toHaveLength(46);
     expect(lines.every((line) => /^(CLAWBACK_[A-Z_]+|ROLES) {2,}\S+ {2,}\S.*\.$/.test(line))).toBe(true);
     expect(lines.find((line) => line.startsWith('CLAWBACK_PORT '))).toContain(' 8080 ');
     expect(lines.find((line) => line.startsWith('CLAWBACK_ISSUER '))).toContain(' (none) ');

@@ -252,9 +252,14 @@ const groups = {
       'How long one copy may take, waiting for a place at its mailbox included, in milliseconds.',
       whole(1, HOUR_MS).default(60_000),
     ),
+    throttlePatienceMs: setting(
+      'CLAWBACK_THROTTLE_PATIENCE_MS',
+      'How long copies wait in all for mailboxes that say when they answer again, in milliseconds.',
+      whole(0, 24 * HOUR_MS).default(HOUR_MS),
+    ),
     maxAttempts: setting(
       'CLAWBACK_MAX_ATTEMPTS',
-      'Attempts at one copy before it has failed.',
+      'Attempts at one copy before it has failed; being told when to come again is none.',
       whole(1, 100).default(3),
     ),
     batchesInFlight: setting(

@@ -146,6 +146,15 @@ export const batchCodecs = new EventCodecs<BatchEvent>({
   BatchAttemptStarted: {
     schema: z.strictObject({ ...batchRef, attempt: count, worker: z.string(), deadline: z.string() }),
   },
+  BatchDeferred: {
+    schema: z.strictObject({
+      ...batchRef,
+      attempt: count,
+      worker: z.string(),
+      since: z.string(),
+      until: z.string(),
+    }),
+  },
   RecipientCopySoftDeleted: { schema: copyMoved },
   SenderCopySoftDeleted: { schema: copyMoved },
   RecipientCopyRestored: { schema: copyMoved },
@@ -157,6 +166,7 @@ export const batchCodecs = new EventCodecs<BatchEvent>({
   CopyNotRemediable: { schema: z.strictObject({ ...copyEvent, reason }) },
   CopyRemediationFailed: { schema: z.strictObject({ ...copyEvent, reason, detail: z.string() }) },
   CopyRemediationTimedOut: { schema: z.strictObject(copyEvent) },
+  CopyRemediationCancelled: { schema: z.strictObject(copyEvent) },
   BatchWithdrawn: {
     schema: z.strictObject({ ...batchRef, outcome: z.enum(['cancelled', 'timedOut']), tally }),
   },

@@ -146,7 +146,8 @@ const CHECK_OF: Readonly<Record<CoordinationState['state'], Check['state']>> = {
 function executorCheck({ coordination, position, remediations, batches }: ExecutorState): Check {
   const work =
     `${String(remediations)} remediations under way; batches: ${String(batches.running)} running, ` +
-    `${String(batches.waiting)} waiting, ${String(batches.retrying)} tried again`;
+    `${String(batches.waiting)} waiting, ${String(batches.deferred)} deferred, ` +
+    `${String(batches.retrying)} tried again`;
   const at = `${coordination.state}, at ${String(position)}`;
   return {
     name: 'executor',

@@ -157,7 +157,8 @@ export class Metrics {
     const remediations = this.gauge('executor_remediations', 'Approved remediations that have not finished');
     const batches = this.gauge(
       'executor_batches',
-      'Batches in this process: running, waiting for a place, and (among the running) retrying after a fault',
+      'Batches: in this process running, waiting for a place, and (among the running) retrying after a fault; ' +
+        'in all deferred until their mailboxes answer again',
       'state',
     );
     const claimed = this.counter(
@@ -175,7 +176,7 @@ export class Metrics {
       setState(coordination, {}, COORDINATION_STATES, state.coordination.state);
       position.set(Number(state.position));
       remediations.set(state.remediations);
-      for (const part of ['running', 'waiting', 'retrying'] as const)
+      for (const part of ['running', 'waiting', 'deferred', 'retrying'] as const)
         batches.set({ state: part }, state.batches[part]);
       claimed.reset();
       claimed.inc(state.batches.claimed);

@@ -48,7 +48,9 @@ export type CopyEvent =
       readonly type: 'CopyRemediationFailed';
       readonly data: CopyEventData & { readonly reason: Reason; readonly detail: string };
     }
-  | { readonly type: 'CopyRemediationTimedOut'; readonly data: CopyEventData };
+  | { readonly type: 'CopyRemediationTimedOut'; readonly data: CopyEventData }
+  /** Its remediation was cancelled while it waited for its mailbox. */
+  | { readonly type: 'CopyRemediationCancelled'; readonly data: CopyEventData };
 
 export type BatchEvent =
   | {
@@ -75,6 +77,17 @@ export type BatchEvent =
       readonly type: 'BatchAttemptExtended';
       readonly data: BatchRef & { readonly attempt: number; readonly deadline: string };
     }
+  /** Nothing of it is under way: all its copies that are pending wait until their mailboxes answer again. */
+  | {
+      readonly type: 'BatchDeferred';
+      readonly data: BatchRef & {
+        readonly attempt: number;
+        readonly worker: string;
+        /** Since when the batch has had to wait, this time and the times before. */
+        readonly since: string;
+        readonly until: string;
+      };
+    }
   | CopyEvent
   /** Never run: its remediation was cancelled or ran out of time before the batch was released. */
   | {
@@ -93,7 +106,8 @@ export type CopyResult =
   | { readonly kind: 'notFound' }
   | { readonly kind: 'notRemediable'; readonly reason: Reason }
   | { readonly kind: 'failed'; readonly reason: Reason; readonly detail: string }
-  | { readonly kind: 'timedOut' };
+  | { readonly kind: 'timedOut' }
+  | { readonly kind: 'cancelled' };
 
 export type BatchCommand =
   | {
@@ -105,6 +119,7 @@ export type BatchCommand =
   | { readonly type: 'Release' }
   | { readonly type: 'Withdraw'; readonly outcome: Withdrawal }
   | { readonly type: 'ExtendAttempt'; readonly attempt: number; readonly deadline: Date }
+  | { readonly type: 'Defer'; readonly attempt: number; readonly since: Date; readonly until: Date }
   | { readonly type: 'StartAttempt'; readonly worker: string; readonly now: Date; readonly deadline: Date }
   | {
       readonly type: 'RecordResults';
@@ -115,7 +130,7 @@ export type BatchCommand =
 export type BatchState =
   | { readonly status: 'none' }
   | {
-      readonly status: 'planned' | 'released' | 'attempted' | 'settled';
+      readonly status: 'planned' | 'released' | 'attempted' | 'deferred' | 'settled';
       readonly ref: BatchRef;
       readonly action: RemediationAction;
       readonly messages: readonly PlannedMessage[];
@@ -123,7 +138,10 @@ export type BatchState =
       /** By target; a target without an entry is pending, or not remediable by plan. */
       readonly outcomes: ReadonlyMap<number, Outcome>;
       readonly tally: Tally;
+      /** The last one. While the batch is deferred nobody has it, and nobody may begin another before the deadline. */
       readonly attempt?: { readonly number: number; readonly worker: string; readonly deadline: string };
+      /** When it first had to wait for its mailboxes. */
+      readonly deferredSince?: string;
     };
 
 export const initialBatch: BatchState = { status: 'none' };
@@ -148,25 +166,33 @@ export function decideBatch(state: BatchState, command: BatchCommand): BatchEven
     case 'Release':
       return state.status === 'planned' ? [{ type: 'BatchReleased', data: state.ref }] : [];
     case 'Withdraw': {
+      const { outcome } = command;
+      if (state.status === 'deferred') return closeCopies(state, outcome);
       // What was released runs to its end: moves that are under way have to be recorded.
       if (state.status !== 'planned') return [];
-      const { outcome } = command;
       const tally = closePending(state.tally, outcome);
       return [{ type: 'BatchWithdrawn', data: { ...state.ref, outcome, tally } }];
     }
     case 'ExtendAttempt': {
       const { attempt, deadline } = command;
-      if (state.attempt?.number !== attempt) throw claimLost();
+      checkAttempt(state, attempt);
       return [
         { type: 'BatchAttemptExtended', data: { ...state.ref, attempt, deadline: deadline.toISOString() } },
       ];
+    }
+    case 'Defer': {
+      const { attempt, since, until } = command;
+      const { worker } = checkAttempt(state, attempt);
+      const times = { since: since.toISOString(), until: until.toISOString() };
+      return [{ type: 'BatchDeferred', data: { ...state.ref, attempt, worker, ...times } }];
     }
     case 'StartAttempt': {
       if (state.status === 'planned')
         throw new Error('the batch was not released: its remediation is not approved');
       const held = state.attempt;
-      if (held !== undefined && held.worker !== command.worker && new Date(held.deadline) > command.now) {
-        throw new ClawbackError('conflict', 'claimHeld', 'another worker has this batch', {
+      const mayGoOn = state.status === 'attempted' && held?.worker === command.worker;
+      if (held !== undefined && !mayGoOn && new Date(held.deadline) > command.now) {
+        throw new ClawbackError('conflict', 'claimHeld', 'another worker has this batch, or it is deferred', {
           deadline: held.deadline,
         });
       }
@@ -182,28 +208,50 @@ export function decideBatch(state: BatchState, command: BatchCommand): BatchEven
       return [started, ...settleIfDone(state.ref, state.tally)];
     }
     case 'RecordResults': {
-      if (state.attempt?.number !== command.attempt) throw claimLost();
-      const events = new Map<number, CopyEvent>();
-      const tally = draftOf(state.tally);
-      for (const { target, result } of command.results) {
-        if (!isPending(state, target) || events.has(target)) continue;
-        const event = copyEvent(state, target, result);
-        const { kind, outcome } = outcomeOf(event);
-        events.set(target, event);
-        settleIn(tally, kind, outcome);
-      }
-      return [...events.values(), ...settleIfDone(state.ref, tally)];
+      checkAttempt(state, command.attempt);
+      return recordResults(state, command.results);
     }
     default:
       return assertNever(command);
   }
 }
 
-const claimLost = (): ClawbackError =>
-  new ClawbackError('conflict', 'claimLost', 'this attempt was taken over by another');
+type PlannedState = Exclude<BatchState, { status: 'none' }>;
+
+/** What the last attempt is, if it is this one and has not ended. */
+function checkAttempt(state: PlannedState, number: number): NonNullable<PlannedState['attempt']> {
+  if (state.status !== 'attempted' || state.attempt?.number !== number) {
+    throw new ClawbackError('conflict', 'claimLost', 'this attempt has ended, or was taken over by another');
+  }
+  return state.attempt;
+}
+
+/** An event for each copy that was still pending, and the settlement when none is left. */
+function recordResults(
+  state: PlannedState,
+  results: readonly { readonly target: number; readonly result: CopyResult }[],
+): BatchEvent[] {
+  const events = new Map<number, CopyEvent>();
+  const tally = draftOf(state.tally);
+  for (const { target, result } of results) {
+    if (!isPending(state, target) || events.has(target)) continue;
+    const event = copyEvent(state, target, result);
+    const { kind, outcome } = outcomeOf(event);
+    events.set(target, event);
+    settleIn(tally, kind, outcome);
+  }
+  return [...events.values(), ...settleIfDone(state.ref, tally)];
+}
+
+/** Some copies of the batch may have had this outcome before, so each one says for itself that it has it now. */
+const closeCopies = (state: PlannedState, kind: Withdrawal): BatchEvent[] =>
+  recordResults(
+    state,
+    pendingTargets(state).map((target) => ({ target, result: { kind } })),
+  );
 
 /** Whether this target still waits for its outcome. */
-export const isPending = (state: Exclude<BatchState, { status: 'none' }>, target: number): boolean =>
+export const isPending = (state: PlannedState, target: number): boolean =>
   !state.outcomes.has(target) &&
   state.targets[target] !== undefined &&
   state.targets[target].notRemediable === undefined;
@@ -217,11 +265,7 @@ export const pendingTargets = (state: BatchState): number[] =>
 const settleIfDone = (ref: BatchRef, tally: Tally): BatchEvent[] =>
   ofOutcome(tally, 'pending') === 0 ? [{ type: 'BatchSettled', data: { ...ref, tally } }] : [];
 
-function copyEvent(
-  state: Exclude<BatchState, { status: 'none' }>,
-  target: number,
-  result: CopyResult,
-): CopyEvent {
+function copyEvent(state: PlannedState, target: number, result: CopyResult): CopyEvent {
   const { kind, mailbox, message } = state.targets[target] as BatchTarget;
   const { networkMessageId } = state.messages[message] as PlannedMessage;
   const { approvalId, planId, batch } = state.ref;
@@ -246,6 +290,8 @@ function copyEvent(
       };
     case 'timedOut':
       return { type: 'CopyRemediationTimedOut', data: { ...ref, kind } };
+    case 'cancelled':
+      return { type: 'CopyRemediationCancelled', data: { ...ref, kind } };
     default:
       return assertNever(result);
   }
@@ -264,6 +310,7 @@ const ABOUT_THE_BATCH: ReadonlySet<BatchEvent['type']> = new Set([
   'BatchReleased',
   'BatchAttemptStarted',
   'BatchAttemptExtended',
+  'BatchDeferred',
   'BatchWithdrawn',
   'BatchSettled',
 ]);
@@ -273,7 +320,7 @@ export const isCopyEvent = (event: BatchEvent): event is CopyEvent => !ABOUT_THE
 /** What an event about a copy says in the terms of the log. */
 export function outcomeOf(event: CopyEvent): {
   readonly kind: BatchTarget['kind'];
-  readonly outcome: Exclude<Outcome, 'pending' | 'cancelled'>;
+  readonly outcome: Exclude<Outcome, 'pending'>;
   readonly reason?: Reason;
   readonly from?: string;
   readonly to?: string;
@@ -303,6 +350,8 @@ export function outcomeOf(event: CopyEvent): {
       return { kind: event.data.kind, outcome: 'failed', reason: event.data.reason };
     case 'CopyRemediationTimedOut':
       return { kind: event.data.kind, outcome: 'timedOut', reason: 'deadlineExceeded' };
+    case 'CopyRemediationCancelled':
+      return { kind: event.data.kind, outcome: 'cancelled' };
     default:
       return assertNever(event);
   }
@@ -334,6 +383,12 @@ export function evolveBatch(state: BatchState, event: BatchEvent): BatchState {
     case 'BatchAttemptStarted': {
       const { attempt, worker, deadline } = event.data;
       return { ...state, status: 'attempted', attempt: { number: attempt, worker, deadline } };
+    }
+    case 'BatchDeferred': {
+      const { attempt, worker, since, until } = event.data;
+      if (state.status !== 'attempted' || state.attempt?.number !== attempt) return state;
+      const last = { number: attempt, worker, deadline: until };
+      return { ...state, status: 'deferred', attempt: last, deferredSince: since };
     }
     case 'BatchWithdrawn': {
       const { outcome, tally } = event.data;
@@ -367,10 +422,7 @@ const endOfCopies = (events: readonly BatchEvent[], from: number): number => {
   return end < 0 ? events.length : end;
 };
 
-function evolveCopies(
-  state: Exclude<BatchState, { status: 'none' }>,
-  events: readonly CopyEvent[],
-): BatchState {
+function evolveCopies(state: PlannedState, events: readonly CopyEvent[]): BatchState {
   const outcomes = new Map(state.outcomes);
   const tally = draftOf(state.tally);
   const so = { ...state, outcomes };
@@ -383,7 +435,7 @@ function evolveCopies(
   return { ...so, tally };
 }
 
-function evolveCopy(state: Exclude<BatchState, { status: 'none' }>, event: CopyEvent): BatchState {
+function evolveCopy(state: PlannedState, event: CopyEvent): BatchState {
   if (!isPending(state, event.data.target)) return state;
   const { kind, outcome } = outcomeOf(event);
   return {

@@ -14,7 +14,8 @@ export const REASONS = {
   notInQuarantine: 'The copy is not in quarantine, so there is nothing to release.',
   mailboxError: 'The mailbox refused the move, or kept failing until the attempts were used up.',
   remediationDeadline: 'The time of the whole remediation was over before this copy was tried.',
-  deadlineExceeded: 'The mailbox did not answer before the deadline of the copy.',
+  deadlineExceeded:
+    'The mailbox did not answer before the deadline of the copy, or asked to wait for too long.',
 } as const;
 export type Reason = keyof typeof REASONS;
 export const REASON_CODES = Object.keys(REASONS) as [Reason, ...Reason[]];
