@@ -4,7 +4,7 @@ import { MailboxError, MailboxGateway, type MoveRequest, type MoveResult } from 
 /** What a provider allows for one mailbox. */
 export interface ProviderLimits {
   readonly callsAtOnce: number;
-  /** How long every call takes, in milliseconds. */
+  /** How long every call takes, in milliseconds; what the sandbox needs for it included. */
   readonly callMs: number;
   /** So many requests in so many milliseconds, from the first one on. */
   readonly windowRequests: number;
@@ -34,8 +34,11 @@ export class LimitedGateway extends MailboxGateway {
     const mailbox = this.admitted(request.mailbox);
     mailbox.running += 1;
     try {
-      await pause(this.limits.callMs, signal);
-      return await this.inner.move(request, signal);
+      const [result] = await Promise.all([
+        this.inner.move(request, signal),
+        pause(this.limits.callMs, signal),
+      ]);
+      return result;
     } finally {
       mailbox.running -= 1;
     }
