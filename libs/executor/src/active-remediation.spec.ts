@@ -77,6 +77,59 @@ describe('the batches to release', () => {
   });
 });
 
+describe('a deferred batch', () => {
+  const NOW = 1000;
+  /** Three batches are out, of seven; two of them wait. */
+  const waiting = (): ActiveRemediation => {
+    const remediation = remediationOf(7);
+    release(remediation, 3);
+    remediation.defer(2, NOW);
+    remediation.defer(0, NOW + 500);
+    return remediation;
+  };
+
+  it('holds up none: another one is released in its place', () => {
+    const remediation = waiting();
+    expect(remediation.waiting).toBe(2);
+    expect(release(remediation, 3)).toEqual([3, 4]);
+    expect(remediation.toRelease(3)).toEqual([]);
+  });
+
+  it('goes on when its time has come', () => {
+    const remediation = waiting();
+    expect([remediation.toResume(3, NOW - 1), remediation.nextResume(NOW - 1)]).toEqual([[], NOW]);
+    expect([remediation.toResume(3, NOW), remediation.nextResume(NOW)]).toEqual([[2], NOW + 500]);
+    expect([remediation.toResume(3, NOW + 500), remediation.nextResume(NOW + 500)]).toEqual([
+      [0, 2],
+      Infinity,
+    ]);
+    remediation.expect(2, NOW + 100);
+    expect([remediation.toResume(3, NOW), remediation.waiting]).toEqual([[], 1]);
+  });
+
+  it('goes on when there is a place for it beside those that are out', () => {
+    const remediation = waiting();
+    release(remediation, 3);
+    expect(remediation.toResume(3, NOW + 500)).toEqual([]);
+    remediation.settle(1, tally);
+    expect(remediation.toResume(3, NOW + 500)).toEqual([0]);
+  });
+
+  it('is overdue for nobody, and can be withdrawn as those that were never released', () => {
+    const remediation = waiting();
+    remediation.expect(1, NOW);
+    expect(remediation.overdue(NOW + 10_000)).toEqual([1]);
+    expect(remediation.toWithdraw()).toEqual([2, 0, 3, 4, 5, 6]);
+  });
+
+  it('that has settled waits no more, and cannot wait again', () => {
+    const remediation = waiting();
+    remediation.settle(0, tally);
+    remediation.defer(0, NOW + 500);
+    expect(remediation.waiting).toBe(1);
+  });
+});
+
 describe('the end', () => {
   it('is there when every batch has settled, and at once without any', () => {
     const remediation = remediationOf(2);

@@ -295,7 +295,7 @@ describe('a mailbox with a fault', () => {
     jest.useRealTimers();
   });
 
-  const throttled = () => new MailboxError('ApplicationThrottled', 'slow down', true, 1);
+  const busy = () => new MailboxError('ErrorServerBusy', 'busy', true);
   /** Fails so often, then moves. */
   const failing = (times: number, error: () => Error): Script => {
     let left = times;
@@ -307,22 +307,28 @@ describe('a mailbox with a fault', () => {
   };
 
   it('is asked again as long as the fault may pass', async () => {
+    jest.useFakeTimers();
     const store = await due(copyOf());
-    const gateway = new ScriptedGateway(failing(2, throttled));
+    const gateway = new ScriptedGateway(failing(2, busy));
+    const running = workerOn(store, gateway).run();
+    await jest.advanceTimersByTimeAsync(1000);
 
-    expect(await workerOn(store, gateway).run()).toEqual(tallyOf({ recipient: { succeeded: 1 } }));
+    expect(await running).toEqual(tallyOf({ recipient: { succeeded: 1 } }));
     expect(gateway.requests.map((request) => request.operationId)).toEqual(['p1/0/0', 'p1/0/0', 'p1/0/0']);
   });
 
   it('is given up after so many attempts, with its own code in the log', async () => {
+    jest.useFakeTimers();
     const store = await due(copyOf());
-    const gateway = new ScriptedGateway(failing(3, throttled));
+    const gateway = new ScriptedGateway(failing(3, busy));
+    const running = workerOn(store, gateway).run();
+    await jest.advanceTimersByTimeAsync(1000);
 
-    expect(await workerOn(store, gateway).run()).toEqual(tallyOf({ recipient: { failed: 1 } }));
+    expect(await running).toEqual(tallyOf({ recipient: { failed: 1 } }));
     expect(gateway.requests).toHaveLength(3);
     expect((await eventsOf(store))[3]).toMatchObject({
       type: 'CopyRemediationFailed',
-      data: { reason: 'mailboxError', detail: 'ApplicationThrottled' },
+      data: { reason: 'mailboxError', detail: 'ErrorServerBusy' },
     });
   });
 
@@ -335,28 +341,13 @@ describe('a mailbox with a fault', () => {
     expect((await eventsOf(store))[3]).toMatchObject({ data: { detail: 'ErrorAccessDenied' } });
   });
 
-  it('is left in peace for as long as it asks', async () => {
-    jest.useFakeTimers();
-    const store = await due(copyOf());
-    const gateway = new ScriptedGateway(
-      failing(1, () => new MailboxError('TooManyRequests', 'slow down', true, 7_000)),
-    );
-    const running = workerOn(store, gateway).run();
-
-    await jest.advanceTimersByTimeAsync(6_999);
-    expect(gateway.requests).toHaveLength(1);
-    await jest.advanceTimersByTimeAsync(1);
-    expect(gateway.requests).toHaveLength(2);
-    expect(await running).toEqual(tallyOf({ recipient: { succeeded: 1 } }));
-  });
-
-  it('is left in peace for longer each time when it does not say how long', async () => {
+  it.each([undefined, 0])('is left in peace for longer each time when it says no time: %p', async (says) => {
     jest.useFakeTimers();
     const store = await due(copyOf());
     const times: number[] = [];
     const gateway = new ScriptedGateway(() => {
       times.push(Date.now());
-      throw new MailboxError('Busy', 'busy', true);
+      throw new MailboxError('Busy', 'busy', true, says);
     });
     const running = workerOn(store, gateway, { maxAttempts: 4 }).run();
 
@@ -371,7 +362,7 @@ describe('a mailbox with a fault', () => {
     jest.useFakeTimers();
     const store = await due(copyOf());
     const gateway = new ScriptedGateway(() => {
-      throw new MailboxError('Busy', 'busy', true, 10_000);
+      throw busy();
     });
     const running = workerOn(store, gateway, { maxAttempts: 100 }).run();
 
@@ -444,6 +435,233 @@ describe('a mailbox with a fault', () => {
     expect(tally).toEqual(tallyOf({ recipient: { timedOut: 1 } }));
     await lanes.run('fabrikam/lee@fabrikam.example', () => Promise.resolve());
     expect(gateway.requests).toEqual([]);
+  });
+});
+
+describe('a mailbox that says when it answers again', () => {
+  const MINUTES_10 = 600_000;
+  const HOUR = options.throttlePatienceMs;
+  const START_MS = new TestClock().now().getTime();
+  const ANN = 'ann@fabrikam.example';
+  const throttled = (retryAfterMs: number) =>
+    new MailboxError('TooManyRequests', 'slow down', true, retryAfterMs);
+  /** A copy of a message of its own in this mailbox. */
+  const copyIn = (mailbox: string, networkMessageId: string): PlannedCopy =>
+    copyOf({ mailbox, message: messageOf({ networkMessageId }) });
+  const isAnn = ({ mailbox }: { readonly mailbox: string }) => mailbox === ANN;
+
+  afterEach(() => {
+    jest.useRealTimers();
+  });
+
+  /** Ann's mailbox refuses with these times to wait, one after the other, and then moves; the others move. */
+  const refusing = (...times: number[]): ScriptedGateway =>
+    new ScriptedGateway((request) => {
+      const wait = isAnn(request) ? times.shift() : undefined;
+      if (wait !== undefined) throw throttled(wait);
+      return { kind: 'moved', from: 'Inbox', to: request.to };
+    });
+
+  /** The deferrals in the log: which attempt, since when and until when, by the clock of the tests. */
+  const deferrals = async (store: InMemoryEventStore): Promise<[number, number, number][]> =>
+    (await eventsOf(store)).flatMap(({ type, data }) =>
+      type === 'BatchDeferred'
+        ? [[data.attempt, Date.parse(data.since) - START_MS, Date.parse(data.until) - START_MS]]
+        : [],
+    );
+
+  it('is not asked before, however long that is; then its copies move', async () => {
+    const store = await due(copyIn(ANN, 'm1'));
+    const clock = new TestClock();
+    const gateway = refusing(MINUTES_10);
+    const worker = workerOn(store, gateway, {}, clock);
+
+    expect(await worker.run()).toBeUndefined();
+    expect(await typesOf(store)).toEqual([
+      ...['BatchPlanned', 'BatchReleased', 'BatchAttemptStarted', 'BatchDeferred'],
+    ]);
+    expect(await deferrals(store)).toEqual([[1, 0, MINUTES_10]]);
+
+    clock.advance(MINUTES_10 - 1);
+    const head = await store.head();
+    const another = workerOn(store, gateway, { worker: 'worker-2' }, clock);
+    expect([await worker.run(), await another.run()]).toEqual([undefined, undefined]);
+    expect(await store.head()).toBe(head);
+    expect(gateway.requests).toHaveLength(1);
+
+    clock.advance(1);
+    expect(await another.run()).toEqual(tallyOf({ recipient: { succeeded: 1 } }));
+    expect(gateway.requests).toHaveLength(2);
+  });
+
+  it('costs its copies no attempt', async () => {
+    const store = await due(copyIn(ANN, 'm1'));
+    const clock = new TestClock();
+    const worker = workerOn(store, refusing(1000, 1000, 1000, 1000), { maxAttempts: 1 }, clock);
+    for (let time = 0; time < 4; time += 1) {
+      expect(await worker.run()).toBeUndefined();
+      clock.advance(20_000);
+    }
+    expect(await worker.run()).toEqual(tallyOf({ recipient: { succeeded: 1 } }));
+  });
+
+  it('holds up no other: their copies move, those that waited for a place in it are not asked for', async () => {
+    const all = ['m1', 'm2', 'm3'].flatMap((id) => [copyIn(ANN, id), copyIn(`${id}@fabrikam.example`, id)]);
+    const store = await due(...all);
+    const gateway = refusing(MINUTES_10);
+
+    expect(await workerOn(store, gateway, { mailboxConcurrency: 1 }).run()).toBeUndefined();
+
+    expect(gateway.requests.filter(isAnn)).toHaveLength(1);
+    const types = await typesOf(store);
+    expect(types.slice(3)).toEqual([...Array<string>(3).fill('RecipientCopySoftDeleted'), 'BatchDeferred']);
+  });
+
+  it('is not asked again for a copy between two attempts', async () => {
+    jest.useFakeTimers();
+    const store = await due(copyIn(ANN, 'm1'), copyIn(ANN, 'm2'));
+    const gateway = new ScriptedGateway(({ networkMessageId }) => {
+      throw networkMessageId === 'm1' ? new MailboxError('Busy', 'busy', true) : throttled(MINUTES_10);
+    });
+    const running = workerOn(store, gateway).run();
+    await jest.advanceTimersByTimeAsync(10_000);
+
+    expect(await running).toBeUndefined();
+    expect(gateway.requests.map(({ networkMessageId }) => networkMessageId)).toEqual(['m1', 'm2']);
+    expect(await deferrals(store)).toEqual([[1, 0, MINUTES_10]]);
+  });
+
+  it('takes nothing of the deadline of its copies, and gives nothing to that of others', async () => {
+    jest.useFakeTimers();
+    const store = await due(copyIn(ANN, 'm1'), copyIn('kim@fabrikam.example', 'm2'));
+    const clock = new TestClock();
+    let refused = false;
+    const gateway = new ScriptedGateway((request, signal) => {
+      if (!isAnn(request)) return hang(request, signal);
+      if (refused) return { kind: 'moved', from: 'Inbox', to: request.to };
+      refused = true;
+      throw throttled(MINUTES_10);
+    });
+    const running = workerOn(store, gateway, {}, clock).run();
+    await jest.advanceTimersByTimeAsync(options.copyDeadlineMs);
+
+    expect(await running).toBeUndefined();
+    expect((await typesOf(store)).slice(3)).toEqual(['CopyRemediationTimedOut', 'BatchDeferred']);
+    clock.advance(MINUTES_10);
+    expect(await workerOn(store, gateway, {}, clock).run()).toEqual(
+      tallyOf({ recipient: { timedOut: 1, succeeded: 1 } }),
+    );
+  });
+
+  it('is left in peace by every batch of the worker', async () => {
+    const store = await due(copyIn(ANN, 'm1'));
+    const clock = new TestClock();
+    const lanes = new MailboxLanes(4, clock);
+    lanes.close(`fabrikam/${ANN}`, START_MS + MINUTES_10);
+    const gateway = new ScriptedGateway();
+    const runner = new BatchRunner(store, gateway, lanes, clock, options);
+
+    expect(await runner.run('p1', 0, CONTEXT, new AbortController().signal)).toBeUndefined();
+    expect(gateway.requests).toEqual([]);
+    expect(await deferrals(store)).toEqual([[1, 0, MINUTES_10]]);
+  });
+
+  it('is waited for until the first of several answers again', async () => {
+    const others = ['kim@fabrikam.example', 'lee@fabrikam.example'];
+    const store = await due(...[ANN, ...others].map((mailbox, index) => copyIn(mailbox, `m${index}`)));
+    const waits = new Map([
+      [ANN, MINUTES_10],
+      ...others.map((mailbox, index) => [mailbox, 50_000 - 10_000 * index] as const),
+    ]);
+    const gateway = new ScriptedGateway(({ mailbox }) => {
+      throw throttled(waits.get(mailbox) ?? 0);
+    });
+    await workerOn(store, gateway).run();
+    expect(await deferrals(store)).toEqual([[1, 0, 40_000]]);
+  });
+
+  it('that asks for moments again and again is asked less and less often', async () => {
+    const store = await due(copyIn(ANN, 'm1'));
+    const clock = new TestClock();
+    const gateway = refusing(...Array<number>(100).fill(1));
+    const waits: number[] = [];
+    let tally: Tally | undefined;
+    for (const worker = workerOn(store, gateway, {}, clock); tally === undefined;) {
+      tally = await worker.run();
+      const until = (await deferrals(store)).at(-1)?.[2] ?? 0;
+      waits.push(until - (clock.now().getTime() - START_MS));
+      clock.advance(waits.at(-1) ?? 0);
+      // As a timer does, it comes a little late now and then.
+      clock.advance(waits.length % 2);
+    }
+    expect(waits[0]).toBe(100);
+    expect(waits.slice(0, 60).every((wait, index) => wait >= (waits[index - 1] ?? 0) - 1)).toBe(true);
+    expect(Math.max(...waits)).toBe(10_000);
+    expect(tally).toEqual(tallyOf({ recipient: { succeeded: 1 } }));
+  });
+
+  describe('for too long', () => {
+    it('is given up at once: its copies are timed out', async () => {
+      const store = await due(copyIn(ANN, 'm1'), ...copies(1));
+      const gateway = refusing(HOUR + 1);
+      expect(await workerOn(store, gateway).run()).toEqual(
+        tallyOf({ recipient: { timedOut: 1, succeeded: 1 } }),
+      );
+      expect(gateway.requests).toHaveLength(2);
+    });
+
+    it('is waited for as long as patience lasts, and no longer, all the times together', async () => {
+      const store = await due(copyIn(ANN, 'm1'));
+      const clock = new TestClock();
+      const gateway = refusing(...Array<number>(7).fill(MINUTES_10));
+      for (let time = 1; time <= 6; time += 1) {
+        // Another worker each time: how long it was waited is in the log.
+        const worker = workerOn(store, gateway, { worker: `worker-${time}` }, clock);
+        expect(await worker.run()).toBeUndefined();
+        clock.advance(MINUTES_10);
+      }
+      expect(await deferrals(store)).toEqual([1, 2, 3, 4, 5, 6].map((time) => [time, 0, time * MINUTES_10]));
+      expect(await workerOn(store, gateway, {}, clock).run()).toEqual(
+        tallyOf({ recipient: { timedOut: 1 } }),
+      );
+      expect(gateway.requests).toHaveLength(7);
+    });
+
+    it('does not give up the others, which are waited for', async () => {
+      const store = await due(copyIn(ANN, 'm1'), ...copies(1));
+      const gateway = new ScriptedGateway((request) => {
+        throw throttled(isAnn(request) ? 2 * HOUR : MINUTES_10);
+      });
+      expect(await workerOn(store, gateway).run()).toBeUndefined();
+      expect((await typesOf(store)).slice(3)).toEqual(['CopyRemediationTimedOut', 'BatchDeferred']);
+      expect(await deferrals(store)).toEqual([[1, 0, MINUTES_10]]);
+    });
+
+    it('is any time when there is to be no patience', async () => {
+      const store = await due(copyIn(ANN, 'm1'));
+      const worker = workerOn(store, refusing(1000), { throttlePatienceMs: 0 });
+      expect(await worker.run()).toEqual(tallyOf({ recipient: { timedOut: 1 } }));
+    });
+  });
+
+  describe('when the worker stops', () => {
+    it('gives back what else was under way, and says nothing of what waits', async () => {
+      const store = await due(copyIn(ANN, 'm1'), copyIn('kim@fabrikam.example', 'm2'));
+      const clock = new TestClock();
+      const stop = new AbortController();
+      const gateway = new ScriptedGateway((request, signal) => {
+        if (isAnn(request)) throw throttled(MINUTES_10);
+        stop.abort();
+        return hang(request, signal);
+      });
+      expect(await workerOn(store, gateway, {}, clock).run(stop.signal)).toBeUndefined();
+      expect((await eventsOf(store)).at(-1)).toMatchObject({
+        type: 'BatchAttemptExtended',
+        data: { deadline: clock.now().toISOString() },
+      });
+      const another = workerOn(store, new ScriptedGateway(), { worker: 'worker-2' }, clock);
+      expect(await another.run()).toEqual(tallyOf({ recipient: { succeeded: 2 } }));
+    });
   });
 });
 

@@ -79,7 +79,7 @@ describe('the state of an executor', () => {
       coordination: { state: 'following' },
       position: head,
       remediations: 0,
-      batches: { running: 0, waiting: 0, retrying: 0, claimed: 3 },
+      batches: { running: 0, waiting: 0, deferred: 0, retrying: 0, claimed: 3 },
     });
   });
 

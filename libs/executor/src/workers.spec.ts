@@ -60,9 +60,12 @@ describe('workers', () => {
   it('tell the taker when its batch was run, and not before', async () => {
     const bench = new Bench(1);
     const [first, second] = [bench.workers.take(dueBatch(0)), bench.workers.take(dueBatch(1))];
+    const have = () => [0, 1].map((batch) => bench.workers.have('p1', batch));
     expect([await isDone(first), await isDone(second)]).toEqual([false, false]);
+    expect(have()).toEqual([true, true]);
     bench.end('p1/0');
     expect([await isDone(first), await isDone(second)]).toEqual([true, false]);
+    expect(have()).toEqual([false, true]);
     bench.end('p1/1');
     expect(await isDone(second)).toBe(true);
   });

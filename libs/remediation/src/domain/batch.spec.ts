@@ -96,6 +96,23 @@ const extend = (number: number, deadline: Date): BatchCommand => ({
   deadline,
 });
 
+const deferred = (number: number, since: Date, until: Date): BatchEvent => ({
+  type: 'BatchDeferred',
+  data: {
+    ...ref,
+    attempt: number,
+    worker: 'worker-1',
+    since: since.toISOString(),
+    until: until.toISOString(),
+  },
+});
+const defer = (number: number, since: Date, until: Date): BatchCommand => ({
+  type: 'Defer',
+  attempt: number,
+  since,
+  until,
+});
+
 const two = planned(recipient(), recipient({ mailbox: 'max@fabrikam.example' }));
 /** Everything that may befall a batch of two copies. */
 const whole = [two, released, attempt(1, 'worker-1', at('10:05:00')), softDeleted(0), softDeleted(1)];
@@ -136,6 +153,7 @@ describe('a batch', () => {
       ['claim', claim('worker-1', at('10:00:00'), at('10:05:00'))],
       ['withdraw', { type: 'Withdraw', outcome: 'cancelled' }],
       ['extend', extend(1, at('10:05:00'))],
+      ['defer', defer(1, at('10:05:00'), at('10:05:00'))],
       ['record', record(1, { target: 0, result: moved })],
     ] satisfies [string, BatchCommand][])('comes first: to %s without one is a defect', (_title, command) => {
       given().when(command).thenFails('never planned');
@@ -228,6 +246,75 @@ describe('a batch', () => {
       ['recorded', record(1, { target: 0, result: moved })],
     ] satisfies [string, BatchCommand][])('is the end: after it nothing is %s', (_title, command) => {
       given(two, lost).when(command).thenNothing();
+    });
+  });
+
+  describe('deferral', () => {
+    const since = at('10:01:00');
+    const until = at('10:20:00');
+    const past = [two, released, first, softDeleted(0), deferred(1, since, until)];
+
+    it('ends the attempt, and says since when and until when the batch waits', () => {
+      given(two, released, first)
+        .when(defer(1, since, until))
+        .then([deferred(1, since, until)]);
+      expect(fold(...past)).toMatchObject({
+        status: 'deferred',
+        deferredSince: since.toISOString(),
+        tally: tallyOf({ recipient: { pending: 1, succeeded: 1 } }),
+      });
+      expect(pendingTargets(fold(...past))).toEqual([1]);
+    });
+
+    it.each(['worker-1', 'worker-2'])('lets nobody claim the batch before its time: %s', (worker) => {
+      given(...past)
+        .when(claim(worker, at('10:19:59'), at('10:24:59')))
+        .thenRefused('claimHeld');
+      given(...past)
+        .when(claim(worker, until, at('10:25:00')))
+        .then([attempt(2, worker, at('10:25:00'))]);
+    });
+
+    it('is remembered by the attempts after it', () => {
+      const again = fold(...past, attempt(2, 'worker-2', at('10:25:00')));
+      expect(again).toMatchObject({ status: 'attempted', deferredSince: since.toISOString() });
+    });
+
+    it.each([
+      ['recorded', record(1, { target: 1, result: moved })],
+      ['extended', extend(1, at('10:30:00'))],
+      ['deferred again', defer(1, since, at('10:30:00'))],
+    ] satisfies [string, BatchCommand][])(
+      'is the end of its attempt: after it nothing is %s',
+      (_title, command) => {
+        given(...past)
+          .when(command)
+          .thenRefused('claimLost');
+      },
+    );
+
+    it('is no business of another attempt', () => {
+      given(two, released, first)
+        .when(defer(2, since, until))
+        .thenRefused('claimLost');
+      expect(fold(two, released, first, deferred(2, since, until))).toEqual(fold(two, released, first));
+    });
+
+    it.each([
+      ['cancelled', 'CopyRemediationCancelled'],
+      ['timedOut', 'CopyRemediationTimedOut'],
+    ] as const)('can be withdrawn, since nothing is under way: each pending copy is %s', (outcome, type) => {
+      const { mailbox } = recipient({ mailbox: 'max@fabrikam.example' });
+      given(...past)
+        .when({ type: 'Withdraw', outcome })
+        .then([
+          { type, data: { ...ref, target: 1, networkMessageId: 'm1', mailbox, kind: 'recipient' } },
+          settled({ recipient: { succeeded: 1, [outcome]: 1 } }),
+        ]);
+    });
+
+    it('that comes late in the stream takes nothing back', () => {
+      expect(fold(...whole, end, deferred(1, since, until))).toEqual(fold(...whole, end));
     });
   });
 
