@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import { actionLogView, historyView, type ActionLogDoc, type HistoryDoc } from '#libs/action-center';
 import type { RecordedEvent } from '#libs/event-store';
 import { isClawbackError } from '#libs/kernel';
+import { MailboxError } from '#libs/mailbox';
 import {
   RETRYABLE,
   batchCodecs,
@@ -89,6 +90,7 @@ const story = fc
   );
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+const MINUTES_10 = 600_000;
 const over = { claimMs: 30, batchesAhead: 1, copyDeadlineMs: 10_000, flushMs: 1 };
 
 class Teller {
@@ -97,11 +99,16 @@ class Teller {
   private mails = 0;
   private workers = 0;
   private readonly executors: Awaited<ReturnType<ExecutorScene['start']>>[] = [];
-  /** Some mailboxes refuse, some take a few turns; while the story is told, some hang. */
+  /** Some mailboxes refuse, some take a few turns, some ask to wait first; while the story is told, some hang. */
   private patient = false;
+  private readonly askedToWait = new Set<string>();
   private readonly gateway = new ScriptedGateway(async (request, signal) => {
     const kind = Number(request.networkMessageId.replace(/\D/g, '')) % 7;
     if (kind === 3) return { kind: 'notFound' };
+    if (kind === 6 && !this.askedToWait.has(request.operationId)) {
+      this.askedToWait.add(request.operationId);
+      throw new MailboxError('TooManyRequests', 'slow down', true, MINUTES_10);
+    }
     for (let left = kind; left > 0; left -= 1) await turn();
     if (kind === 5 && !this.patient) return hang(request, signal);
     return this.scene.tenant.move(request, signal);
@@ -177,8 +184,8 @@ class Teller {
     const isOpen = async (approvalId: string) =>
       hasBegun((await scene.world.remediationState(approvalId)).status);
     while ((await Promise.all(scene.world.submitted.map(isOpen))).includes(true)) {
-      // Claims of those who have gone lapse.
-      scene.clock.advance(over.claimMs + 1);
+      // Claims of those who have gone lapse, and mailboxes answer again.
+      scene.clock.advance(MINUTES_10 / 10);
       await new Promise((resolve) => setTimeout(resolve, 5));
     }
     await scene.stop();
@@ -212,6 +219,7 @@ function expectLaws(log: readonly RecordedEvent[], moves: number, seen: Set<stri
       allowed.set(planId, all);
     }
     const event = batchCodecs.decode(recorded);
+    if (event?.type === 'BatchDeferred' || event?.type === 'CopyRemediationCancelled') seen.add(event.type);
     if (event !== undefined && event.type !== 'BatchPlanned' && event.type !== 'BatchWithdrawn') {
       // Nothing runs that was not approved.
       expect(event.data.batch).toBeLessThan(allowed.get(event.data.planId) ?? 0);
@@ -264,7 +272,7 @@ describe('whatever is decided while executors run, come and go', () => {
     for (const what of [
       ...['RemediationCompleted', 'RemediationCancelled', 'RemediationRejected', 'RemediationExpired'],
       ...['RemediationPartlyApproved', 'RemediationPartFinished', 'RemediationOverdue', 'RemediationUndone'],
-      ...['withdrawn: cancelled', 'withdrawn: timedOut'],
+      ...['withdrawn: cancelled', 'withdrawn: timedOut', 'BatchDeferred', 'CopyRemediationCancelled'],
     ]) {
       expect(seen).toContain(what);
     }

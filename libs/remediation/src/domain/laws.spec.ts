@@ -140,6 +140,7 @@ type Step =
     }
   /** A worker says that it lives. */
   | { readonly do: 'extend'; readonly which: number; readonly batch: number; readonly worker: string }
+  | { readonly do: 'defer'; readonly which: number; readonly batch: number; readonly worker: string }
   | { readonly do: 'crash'; readonly worker: string }
   | {
       readonly do: 'record';
@@ -216,7 +217,15 @@ const step: fc.Arbitrary<Step> = fc.oneof(
       after: fc.constantFrom(0, 0, 30, 90),
     }),
   },
-  fc.record({ do: fc.constant('extend' as const), which, batch: fc.nat(3), worker }),
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      do: fc.constantFrom('extend' as const, 'defer' as const),
+      which,
+      batch: fc.nat(3),
+      worker,
+    }),
+  },
   fc.record({ do: fc.constant('crash' as const), worker }),
   {
     weight: 3,
@@ -264,6 +273,15 @@ const OPENINGS: readonly ((first: Extract<Step, { do: 'submit' }>, byWorker: Ste
       { do: 'claim', which: 0, batch: 0, worker: by, after: 0 },
       { do: 'extend', which: 0, batch: 0, worker: by },
     ],
+    ...(['cancel', 'runOutOfTime'] as const).map(
+      (stop) => (first: Extract<Step, { do: 'submit' }>, _: Step, by: string) => [
+        ...wholeOf(first),
+        { do: 'claim', which: 0, batch: 0, worker: by, after: 0 } as const,
+        { do: 'defer', which: 0, batch: 0, worker: by } as const,
+        ofFirst(stop),
+        ofFirst('withdraw'),
+      ],
+    ),
   ];
 const BEGUN = [ofFirst('queue'), ofFirst('start')];
 const partOf = (first: Extract<Step, { do: 'submit' }>): Step[] => [
@@ -418,6 +436,8 @@ class Narrator {
     if (next.do === 'claim') {
       world.now = new Date(world.now.getTime() + next.after * 1000);
       await this.claim(submission, batch, next.worker);
+    } else if (next.do === 'defer') {
+      await this.defer(submission, batch, next.worker);
     } else if (next.do === 'extend') {
       await this.extend(submission, batch, next.worker);
     } else {
@@ -425,14 +445,16 @@ class Narrator {
     }
   }
 
-  /** What stops it is seen by a coordinator: of its batches those are withdrawn that were not released. */
+  /** What stops it is seen by a coordinator: of its batches those are withdrawn of which nothing is under way. */
   private async withdraw(known: KnownRemediation): Promise<void> {
     if (!hasBegun(known.status) || !isStopped(known)) return;
     const outcome = known.cancelRequested === true ? 'cancelled' : 'timedOut';
+    const states = await this.world.batchStates(known.submission);
     for (let batch = 0; batch < known.submission.batches; batch += 1) {
       const before = await this.world.store.head();
       await this.world.decideBatch(known.submission, batch, { type: 'Withdraw', outcome });
       if ((await this.world.store.head()) === before) continue;
+      if (states[batch]?.status === 'deferred') this.seen.add(`deferred, and then ${outcome}`);
       this.seen.add(`withdrawn: ${outcome}`);
       await expectConservation(this.world);
     }
@@ -489,6 +511,14 @@ class Narrator {
     const deadline = new Date(this.world.now.getTime() + CLAIM_MS);
     await this.world.decideBatch(submission, batch, { type: 'ExtendAttempt', attempt, deadline });
     this.seen.add('an extension');
+  }
+
+  private async defer(submission: Submission, batch: number, by: string): Promise<void> {
+    const attempt = this.attempts.get(`${by}/${submission.planId}/${String(batch)}`) ?? 0;
+    const since = this.world.now;
+    const until = new Date(since.getTime() + CLAIM_MS);
+    await this.world.decideBatch(submission, batch, { type: 'Defer', attempt, since, until });
+    this.seen.add('a deferral');
   }
 
   private async record(
@@ -618,6 +648,9 @@ describe('at every instant of every story', () => {
       'undo',
       'a second attempt',
       'an extension',
+      'a deferral',
+      'deferred, and then cancelled',
+      'deferred, and then timedOut',
       'claimHeld',
       'claimLost',
     ]) {
