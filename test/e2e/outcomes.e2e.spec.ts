@@ -212,6 +212,22 @@ describe('every outcome', () => {
     expect(await remainingTimes(tenant)).toBe(3);
   });
 
+  it('succeeded, after the mailbox asked to wait for longer than a copy may take', async () => {
+    const retryAfterMs = 2 * COPY_DEADLINE_MS;
+    const { tenant, entry } = await softDeleted((t) =>
+      t.fault(LEE, { kind: 'error', code: 'TooManyRequests', retryable: true, times: 1, retryAfterMs }),
+    );
+    expect(await remainingTimes(tenant)).toBe(0);
+    await expectOutcome(tenant, entry, {
+      status: 'completed',
+      outcome: 'succeeded',
+      reason: null,
+      from: Folders.inbox,
+      to: Folders.recoverableDeletions,
+      folder: Folders.recoverableDeletions,
+    });
+  });
+
   it('succeeded, after an error that passes', async () => {
     const { tenant, entry } = await softDeleted((t) =>
       t.fault(LEE, { kind: 'error', code: 'TooManyRequests', retryable: true, times: 1, retryAfterMs: 20 }),
