@@ -73,6 +73,7 @@ const result: fc.Arbitrary<CopyResult> = fc.constantFrom<CopyResult>(
   { kind: 'notRemediable', reason: 'mailboxNotFound' },
   { kind: 'failed', reason: 'mailboxError', detail: 'x' },
   { kind: 'timedOut' },
+  { kind: 'cancelled' },
 );
 
 const countsOf = (addresses: readonly string[]): Record<string, number> => {

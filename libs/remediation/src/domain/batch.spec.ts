@@ -572,6 +572,7 @@ describe('a batch', () => {
         { reason: 'mailboxError', detail: 'ErrorAccessDenied' },
       ],
       [{ kind: 'timedOut' }, 'CopyRemediationTimedOut', {}],
+      [{ kind: 'cancelled' }, 'CopyRemediationCancelled', {}],
     ];
     describe.each(others)('%j', (result, type, more) => {
       it('of a recipient', () => {
@@ -600,6 +601,7 @@ describe('a batch', () => {
       [{ kind: 'notRemediable', reason: 'movedSince' }, 'nonRemediable', { reason: 'movedSince' }],
       [{ kind: 'failed', reason: 'mailboxError', detail: 'x' }, 'failed', { reason: 'mailboxError' }],
       [{ kind: 'timedOut' }, 'timedOut', { reason: 'deadlineExceeded' }],
+      [{ kind: 'cancelled' }, 'cancelled', {}],
     ];
     const kinds = ['recipient', 'sender'] as const;
     const cases = results.flatMap(([result, outcome, more]) =>
@@ -622,14 +624,14 @@ describe('a batch', () => {
       expect(pendingTargets(after)).toEqual([1]);
     });
 
-    it('is explained by a published reason wherever it is not a success', () => {
+    it('is explained by a published reason wherever it is neither a success nor a cancellation', () => {
       const events = results.flatMap(([result]) =>
         decideBatch(fold(two, released, first), record(1, { target: 0, result })).filter(isCopyEvent),
       );
       const told = events.map(outcomeOf);
       expect(told).toHaveLength(results.length);
       for (const { outcome, reason } of told) {
-        if (outcome === 'succeeded') expect(reason).toBeUndefined();
+        if (outcome === 'succeeded' || outcome === 'cancelled') expect(reason).toBeUndefined();
         else expect(REASON_CODES).toContain(reason);
       }
     });
