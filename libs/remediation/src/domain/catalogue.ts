@@ -40,7 +40,7 @@ export const OUTCOME_MEANINGS: Readonly<Record<Outcome, string>> = {
   nonRemediable: 'Nothing can be done about the copy; the reason says why.',
   failed: 'The mailbox refused, or kept failing until the attempts were used up.',
   timedOut: 'The mailbox did not answer in time, or the time of the remediation was over before.',
-  cancelled: 'The remediation ended before the copy was tried.',
+  cancelled: 'The remediation ended before the copy was tried, or while its mailbox asked to wait.',
 };
 
 /** Every code that answers, logs and exports may hold, with its meaning. Codes are stable; texts may change. */
