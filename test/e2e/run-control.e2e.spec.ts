@@ -52,6 +52,42 @@ async function expectReconciled(tenant: TestTenant, { approvalId }: EntryBody): 
   }
 }
 
+describe('a remediation whose mailbox asks to wait for an hour', () => {
+  it('is in progress with that copy pending, and is cancelled at once', async () => {
+    const server = await TestServer.start();
+    try {
+      const tenant = server.tenant();
+      await tenant.import([LEE, MAX].map((to, index) => emailRow({ message: index + 1, to })));
+      await tenant.fault(LEE, {
+        kind: 'error',
+        code: 'TooManyRequests',
+        retryable: true,
+        retryAfterMs: 3_600_000,
+      });
+      const submitted = await tenant.submit(softDelete);
+      const deferred = await until(
+        () => tenant.entry(submitted.approvalId),
+        ({ counts }) => counts.succeeded === 1,
+      );
+      expect(deferred).toMatchObject({
+        status: 'inProgress',
+        counts: countsOf({ succeeded: 1, pending: 1 }),
+      });
+
+      await cancel(tenant, submitted);
+      const entry = await tenant.untilFinished(submitted.approvalId);
+      expect(entry).toMatchObject({ status: 'cancelled', counts: countsOf({ succeeded: 1, cancelled: 1 }) });
+      expect([folderOf(tenant, 1, LEE), folderOf(tenant, 2, MAX)]).toEqual([
+        Folders.inbox,
+        Folders.recoverableDeletions,
+      ]);
+      await expectReconciled(tenant, entry);
+    } finally {
+      await server.dispose();
+    }
+  });
+});
+
 describe('a remediation that is cancelled in the middle', () => {
   const EMAILS = 1100;
   const person = (message: number): string => `person${String(message)}@fabrikam.example`;
