@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { setImmediate } from 'node:timers/promises';
 import { ClawbackError, formatPosition, type Clock, type Position } from '#libs/kernel';
-import { bytesOf, tableWriter, type ExportColumn, type ExportFormat } from './table.js';
+import { tableWriter, type ExportColumn, type ExportFormat } from './table.js';
 
 export const EXPORT_KINDS = ['log', 'history', 'selection'] as const;
 export type ExportKind = (typeof EXPORT_KINDS)[number];
@@ -88,13 +88,12 @@ export class Export<Row> {
     let rows = 0;
     let bytes = 0;
     let newest = first.position;
-    const counted = (lines: readonly string[]): Buffer => {
-      const chunk = bytesOf(lines);
+    const counted = (chunk: Buffer): Buffer => {
       hash.update(chunk);
       bytes += chunk.length;
       return chunk;
     };
-    if (writer.head !== '') yield counted([writer.head]);
+    if (writer.head.length > 0) yield counted(writer.head);
     for await (const group of source.groups()) {
       rows += group.rows.length;
       if (group.position > newest) newest = group.position;

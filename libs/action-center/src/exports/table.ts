@@ -1,3 +1,5 @@
+import { ByteWriter } from './byte-writer.js';
+
 /** What a cell may hold; NDJSON keeps its type, CSV writes it as text. */
 export type Cell = string | number | boolean | null;
 
@@ -13,9 +15,9 @@ export type ExportFormat = (typeof EXPORT_FORMATS)[number];
 /** Writes rows in one format, some at a time. */
 export interface TableWriter<Row> {
   /** What comes before the first row. */
-  readonly head: string;
-  /** A line each, with its end. */
-  lines(rows: readonly Row[]): string[];
+  readonly head: Buffer;
+  /** A line each, with its end, in UTF-8. */
+  lines(rows: readonly Row[]): Buffer;
 }
 
 export const tableWriter = <Row>(
@@ -29,28 +31,29 @@ export const tableWriter = <Row>(
  */
 const FORMULA = /^[=+\-@\t\r\n\uFF1D\uFF0B\uFF0D\uFF20]/;
 
-/** What a UTF-16 code unit becomes at most in UTF-8. */
-const MAX_BYTES_PER_UNIT = 3;
+/** What only a quoted cell may hold, and how it may begin: apart, since each is found faster than both. */
+const QUOTED = /[",\r\n\uFEFF]/;
+const QUOTED_START = /^[ =+\-@\t\uFF1D\uFF0B\uFF0D\uFF20]/;
 
-/** What only a quoted cell may hold, or how it may begin or end. */
-const QUOTED = /[",\r\n\uFEFF]|^[ =+\-@\t\uFF1D\uFF0B\uFF0D\uFF20]| $/;
+/** Bytes that are made room for at first. */
+const USUAL_LINE = 512;
 
 /** RFC 4180: a header line, then one line a row. Null is an empty cell. */
 const csvWriter = <Row>(columns: readonly ExportColumn<Row>[]): TableWriter<Row> => ({
-  head: `${columns.map(({ name }) => csvCell(name)).join(',')}\r\n`,
+  head: Buffer.from(`${columns.map(({ name }) => csvCell(name)).join(',')}\r\n`),
   lines: lineWriter(columns, (_name, index) => (index === 0 ? '' : ','), csvCell, '\r\n'),
 });
 
 function csvCell(cell: Cell): string {
   if (cell === null) return '';
   const text = String(cell);
-  if (!QUOTED.test(text)) return text;
+  if (!QUOTED.test(text) && !QUOTED_START.test(text) && !text.endsWith(' ')) return text;
   return `"${FORMULA.test(text) ? "'" : ''}${text.replaceAll('"', '""')}"`;
 }
 
 /** One JSON object a line, with the columns as its members. */
 const ndjsonWriter = <Row>(columns: readonly ExportColumn<Row>[]): TableWriter<Row> => ({
-  head: '',
+  head: Buffer.alloc(0),
   lines: lineWriter(
     columns,
     (name, index) => `${index === 0 ? '{' : ','}${JSON.stringify(name)}:`,
@@ -59,37 +62,65 @@ const ndjsonWriter = <Row>(columns: readonly ExportColumn<Row>[]): TableWriter<R
   ),
 });
 
-/** A cell is made anew only when it differs from the one above: most of a row is of its message, and of its remediation. */
+/**
+ * A cell is made anew only when it differs from the one above: most of a row is of its message, and of its remediation. The
+ * others are copied from the line above, neighbours at once.
+ */
 function lineWriter<Row>(
   columns: readonly ExportColumn<Row>[],
   before: (name: string, index: number) => string,
   textOf: (cell: Cell) => string,
   end: string,
-): (rows: readonly Row[]) => string[] {
-  const known = columns.map(({ name, of }, index) => {
+): (rows: readonly Row[]) => Buffer {
+  const parts = columns.map(({ name, of }, index) => {
     const start = before(name, index);
-    return { of, start, cell: null as Cell, text: start + textOf(null) };
+    return new Part(of, (cell) => start + textOf(cell));
   });
-  const lineOf = (row: Row): string => {
-    let line = '';
-    for (const column of known) {
-      const cell = column.of(row);
-      if (cell !== column.cell) {
-        column.cell = cell;
-        column.text = column.start + textOf(cell);
-      }
-      line += column.text;
-    }
-    return line + end;
+  parts.push(
+    new Part(
+      () => null,
+      () => end,
+    ),
+  );
+  return (rows) => {
+    const out = new ByteWriter(rows.length * USUAL_LINE);
+    for (const part of parts) part.cell = undefined;
+    for (const row of rows) writeLine(row, parts, out);
+    return out.bytes;
   };
-  return (rows) => rows.map(lineOf);
 }
 
-/** In UTF-8. Line by line into one buffer takes half as long as to make one long text and its bytes. */
-export function bytesOf(lines: readonly string[]): Buffer {
-  const units = lines.reduce((sum, line) => sum + line.length, 0);
-  const bytes = Buffer.allocUnsafe(units * MAX_BYTES_PER_UNIT);
-  let length = 0;
-  for (const line of lines) length += bytes.write(line, length);
-  return bytes.subarray(0, length);
+/** A part of a line, and what the line above has of it. */
+class Part<Row> {
+  cell: Cell | undefined;
+  /** Where its bytes are. */
+  at = 0;
+  length = 0;
+
+  constructor(
+    readonly of: (row: Row) => Cell,
+    readonly textOf: (cell: Cell) => string,
+  ) {}
+}
+
+function writeLine<Row>(row: Row, parts: readonly Part<Row>[], out: ByteWriter): void {
+  // What is to be copied of the line above.
+  let from = 0;
+  let to = 0;
+  for (const part of parts) {
+    const cell = part.of(row);
+    if (cell === part.cell) {
+      if (from === to) from = to = part.at;
+      part.at = out.length + to - from;
+      to += part.length;
+    } else {
+      out.copy(from, to);
+      from = to = 0;
+      part.cell = cell;
+      part.at = out.length;
+      out.write(part.textOf(cell));
+      part.length = out.length - part.at;
+    }
+  }
+  out.copy(from, to);
 }
