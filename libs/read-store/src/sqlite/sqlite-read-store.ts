@@ -169,11 +169,12 @@ export class SqliteReadStore extends ReadStore {
       const table = this.table(view);
       const { text, values } = table.select(checked);
       const rows = this.file.all(text, ...values);
-      const shown = rows.slice(0, checked.limit);
-      const last = shown.at(-1);
-      const items = shown.map((row) => table.stored(view, row));
-      if (rows.length === shown.length || last === undefined) return { items };
-      return { items, next: checked.sortBy.map((field) => last[columnOf(field)] as Scalar) };
+      const items = rows.map((row) => table.stored(view, row));
+      const last = rows.at(-1);
+      if (last === undefined || rows.length < checked.limit) return { items };
+      const next = checked.sortBy.map((field) => last[columnOf(field)] as Scalar);
+      const more = table.more({ ...checked, after: next });
+      return this.file.get(more.text, ...more.values) === undefined ? { items } : { items, next };
     });
   }
 

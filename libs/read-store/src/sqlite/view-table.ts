@@ -134,18 +134,22 @@ export class ViewTable {
     return this.order.map((index) => row[index] ?? null);
   }
 
-  /** One row more than the limit, to see whether there is a next page. */
-  select({ where, sortBy, descending, after, limit }: CheckedQuery): Sql {
+  select(query: CheckedQuery): Sql {
+    const { sortBy, descending, limit } = query;
     const columns = sortBy.map(columnOf);
-    const filters = where.map(toSql);
-    if (after !== undefined) filters.push(keyset(columns, descending, after));
-    const filter = allOf(filters);
+    const filter = filterOf(query);
     const order = columns.map((column) => (descending ? `${column} DESC` : column)).join(', ');
     const selected = [...new Set([...columns, ...this.whole])].join(', ');
     return {
       text: `SELECT ${selected} FROM ${this.name}${filter.text} ORDER BY ${order} LIMIT ?`,
-      values: [...filter.values, limit + 1],
+      values: [...filter.values, limit],
     };
+  }
+
+  /** A row when there is any: to select one more than the limit would read a document, which may be long, for nothing. */
+  more(query: CheckedQuery): Sql {
+    const filter = filterOf(query);
+    return { text: `SELECT 1 FROM ${this.name}${filter.text} LIMIT 1`, values: filter.values };
   }
 
   count(where: readonly CheckedCondition[]): Sql {
@@ -179,6 +183,12 @@ const toColumn = (value: FieldValue | undefined): SqlValue =>
 /** `a`, `b` become `|a|b|` (with the separator for `|`), so that looking for `|a|` finds whole tags. */
 const tagText = (tags: readonly string[]): string =>
   tags.length === 0 ? '' : `${TAG_SEPARATOR}${tags.join(TAG_SEPARATOR)}${TAG_SEPARATOR}`;
+
+function filterOf({ where, sortBy, descending, after }: CheckedQuery): Sql {
+  const filters = where.map(toSql);
+  if (after !== undefined) filters.push(keyset(sortBy.map(columnOf), descending, after));
+  return allOf(filters);
+}
 
 function allOf(filters: readonly Sql[]): Sql {
   if (filters.length === 0) return { text: '', values: [] };
