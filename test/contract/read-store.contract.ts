@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { START, type Position } from '#libs/kernel';
+import { waitForCheckpoint } from '#libs/read-store';
 import type {
   Condition,
   FieldSpec,
@@ -262,6 +263,13 @@ export function describeReadStoreContract(name: string, open: () => Promise<Read
     });
 
     describe('checkpoint', () => {
+      it('is reached by those who wait for a commit, or for the end of their time', async () => {
+        const reached = waitForCheckpoint(store, view, 3n, { timeoutMs: 60_000 });
+        for (const position of [1n, 2n, 3n]) await put([], position);
+        expect(await reached).toBe(true);
+        expect(await waitForCheckpoint(store, view, 4n, { timeoutMs: 1 })).toBe(false);
+      });
+
       it('begins at the start, moves with or without documents, and never goes back', async () => {
         expect(await store.checkpoint(view)).toBe(START);
         await put([], 0n);

@@ -200,7 +200,7 @@ const nameOf = (view: { readonly name: string; readonly build?: number | undefin
   `${'view' in view ? view.view : view.name}/${view.build ?? 'active'}`;
 
 /**
- * For other processes than the projector's: asks the store until a view holds the event at this position.
+ * For other objects than the projector: asks the store until a view holds the event at this position.
  * @returns false after the timeout.
  * @throws {ClawbackError} kind `unavailable`: the store cannot answer.
  */
@@ -214,7 +214,7 @@ export async function waitForCheckpoint(
   while ((await store.checkpoint(view)) < position) {
     const left = deadline - performance.now();
     if (left <= 0) return false;
-    await pause(Math.min(pollMs, left));
+    await store.untilCommit(view, { pollMs, withinMs: left });
   }
   return true;
 }

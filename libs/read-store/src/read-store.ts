@@ -1,4 +1,4 @@
-import { START, type Position } from '#libs/kernel';
+import { pause, START, type Position } from '#libs/kernel';
 
 export type Scalar = string | number;
 
@@ -128,6 +128,17 @@ export abstract class ReadStore {
 
   /** How far the view has come; `START` at first. */
   abstract checkpoint(view: ViewSpec<never>): Promise<Position>;
+
+  /**
+   * For those who wait for a checkpoint: resolves when it is time to look again. That is after `pollMs`, or, where the
+   * store is told of every commit, with the next one to this view; in any case after `withinMs`.
+   */
+  untilCommit(
+    _view: ViewSpec<never>,
+    { pollMs, withinMs }: { readonly pollMs: number; readonly withinMs: number },
+  ): Promise<void> {
+    return pause(Math.min(pollMs, withinMs));
+  }
 
   abstract find<Doc>(view: ViewSpec<Doc>, query: Query): Promise<Page<Doc>>;
 

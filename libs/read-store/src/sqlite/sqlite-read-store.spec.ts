@@ -1,8 +1,10 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { SqliteFile } from '#libs/sqlite';
+import { waitForCheckpoint } from '../projector.js';
 import type { Condition, Query, ViewSpec } from '../read-store.js';
 import { checkQuery } from '../view-rules.js';
 import { SqliteReadStore } from './sqlite-read-store.js';
@@ -131,6 +133,55 @@ describe('SqliteReadStore', () => {
       await expect(store.count(view, [])).rejects.toThrow('no such table');
       await expect(store.count(view, [])).rejects.not.toMatchObject({ kind: 'unavailable' });
       await store.close();
+    });
+  });
+
+  describe('who waits for a commit', () => {
+    const other: ViewSpec<Entry> = { ...view, name: 'others' };
+    const forever = { pollMs: 1, withinMs: 60_000 };
+    let store: SqliteReadStore;
+
+    beforeEach(async () => {
+      store = new SqliteReadStore(path);
+      for (const one of [view, other]) await store.prepare(one);
+      // Time stands still: nobody is woken by it.
+      jest.useFakeTimers({ doNotFake: ['setImmediate', 'nextTick'] });
+    });
+
+    afterEach(async () => {
+      jest.useRealTimers();
+      await store.close();
+    });
+
+    it('is woken by the next one to that view, and by no other', async () => {
+      const woken: string[] = [];
+      const waits = [1, 2].map(() => store.untilCommit(view, forever).then(() => woken.push('view')));
+      await store.commit(other, [], 1n);
+      await nextTurn();
+      expect(woken).toEqual([]);
+      await store.commit(view, [], 2n);
+      await Promise.all(waits);
+      expect(woken).toEqual(['view', 'view']);
+    });
+
+    it('is woken when the store is closed, or his time is over', async () => {
+      const late = store.untilCommit(view, { pollMs: 1, withinMs: 20 });
+      jest.advanceTimersByTime(20);
+      await late;
+      const left = store.untilCommit(view, forever);
+      await store.close();
+      await left;
+      expect(jest.getTimerCount()).toBe(0);
+    });
+
+    it('sees in the end what another opening has committed', async () => {
+      const reached = waitForCheckpoint(store, view, 3n, { timeoutMs: 60_000 });
+      const writer = new SqliteReadStore(path);
+      await writer.prepare(view);
+      await writer.commit(view, [], 3n);
+      await writer.close();
+      await jest.advanceTimersByTimeAsync(1000);
+      expect(await reached).toBe(true);
     });
   });
 

@@ -48,6 +48,9 @@ const MOVE_CHECKPOINT = `INSERT INTO checkpoints (view, position) VALUES (?, ?)
 
 const IDS_PER_STATEMENT = 1000;
 
+/** How soon a commit through another object is noticed by those who wait for one. */
+const LOOK_AGAIN_MS = 250;
+
 /**
  * The read models in one SQLite file, a table per build of a view. Only one process may have the file open. A power loss
  * may take back the last commits, each as a whole with its checkpoint: the same events are then projected again.
@@ -58,6 +61,8 @@ export class SqliteReadStore extends ReadStore {
   /** By the version of the view: its builds by number. */
   private readonly tables = new Map<string, Map<number, ViewTable>>();
   private readonly activeBuilds = new Map<string, number>();
+  /** By the version of the view: those who wait for a commit. */
+  private readonly waiting = new Map<string, Set<() => void>>();
 
   /** @throws {ClawbackError} kind `unavailable`: the file cannot be opened. */
   constructor(path: string) {
@@ -156,11 +161,34 @@ export class SqliteReadStore extends ReadStore {
         this.file.insert(table.insert.into, rows, table.insert.otherwise);
         this.file.run(MOVE_CHECKPOINT, table.name, checkpoint);
       });
+      this.wake(viewKey(view));
     });
   }
 
   checkpoint(view: ViewSpec<never>): Promise<Position> {
     return settled(() => this.checkpointOf(this.table(view).name));
+  }
+
+  override untilCommit(
+    view: ViewSpec<never>,
+    { withinMs }: { readonly pollMs: number; readonly withinMs: number },
+  ): Promise<void> {
+    const key = viewKey(view);
+    const waiting = this.waiting.get(key) ?? new Set();
+    this.waiting.set(key, waiting);
+    return new Promise((resolve) => {
+      const wake = () => {
+        clearTimeout(timer);
+        waiting.delete(wake);
+        resolve();
+      };
+      const timer = setTimeout(wake, Math.min(LOOK_AGAIN_MS, withinMs));
+      waiting.add(wake);
+    });
+  }
+
+  private wake(key: string): void {
+    for (const wake of [...(this.waiting.get(key) ?? [])]) wake();
   }
 
   find<Doc>(view: ViewSpec<Doc>, query: Query): Promise<Page<Doc>> {
@@ -198,6 +226,7 @@ export class SqliteReadStore extends ReadStore {
   close(): Promise<void> {
     return settled(() => {
       this.file.close();
+      for (const key of this.waiting.keys()) this.wake(key);
     });
   }
 
