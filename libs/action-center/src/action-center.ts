@@ -328,13 +328,38 @@ export async function expiredProposals(
   return items.map(({ doc: { tenant, approvalId } }) => ({ tenant, approvalId }));
 }
 
-/** What is under way, answered by the view `history`. */
+interface Activity {
+  readonly remediations: number;
+  readonly emails: number;
+}
+
+/**
+ * What is under way, answered by the view `history`. Counted anew only when the view has gone on: there may be thousands,
+ * and many submissions between two commits of the view.
+ */
 export class ActiveRemediationsOfView extends ActiveRemediations {
+  /** By tenant, as the view shows it at one checkpoint. */
+  private readonly counts = new Map<string, Promise<Activity>>();
+  private countedAt: Position | undefined;
+
   constructor(private readonly store: ReadStore) {
     super();
   }
 
-  async active(tenant: string): Promise<{ remediations: number; emails: number }> {
+  async active(tenant: string): Promise<Activity> {
+    const checkpoint = await this.store.checkpoint(historyView);
+    if (checkpoint !== this.countedAt) this.counts.clear();
+    this.countedAt = checkpoint;
+    const known = this.counts.get(tenant);
+    if (known !== undefined) return known;
+    const counting = this.count(tenant);
+    this.counts.set(tenant, counting);
+    // A store that could not answer is asked again.
+    counting.catch(() => this.counts.delete(tenant));
+    return counting;
+  }
+
+  private async count(tenant: string): Promise<Activity> {
     const { count, sum } = await this.store.total(historyView, 'emails', [
       { field: 'tenant', op: 'eq', value: tenant },
       { field: 'status', op: 'in', value: [...ACTIVE_STATUSES] },

@@ -102,8 +102,11 @@ export class SubmitRemediationHandler implements ICommandHandler<SubmitRemediati
     checkOptions(request);
     const approvalId = approvalIdFor(context.tenant, idempotencyKey);
     const requestHash = sha256(canonicalJson(request));
-    const before = await submittedBefore(this.store, approvalId, requestHash);
-    if (before !== undefined) return before;
+    // Without a key the approval ID is a new one.
+    if (idempotencyKey !== undefined) {
+      const before = await submittedBefore(this.store, approvalId, requestHash);
+      if (before !== undefined) return before;
+    }
 
     const planId = newId();
     const command = { ...context, correlationId: approvalId, commandId: planId };
