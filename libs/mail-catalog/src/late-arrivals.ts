@@ -46,6 +46,9 @@ interface Watch {
 /** So many emails at most in one remediation of late arrivals: as many as may be chosen by hand. */
 const EMAILS_AT_ONCE = 100;
 
+/** The checkpoint is written so often at most: after a crash so much of the log is read again. */
+const SAVE_EVERY_MS = 1000;
+
 /**
  * Goes on with the removal of mail that arrives after a remediation, for as long as that was asked for. Driven by the
  * event log: an approved remediation with `lateArrivalsUntil` begins a watch; its time, an undo, a cancellation and
@@ -59,6 +62,7 @@ export class LateArrivals {
   private following: Promise<void> | undefined;
   private seen: Position = START;
   private saved: Position = START;
+  private saveAt = 0;
 
   constructor(private readonly deps: LateArrivalsDependencies) {}
 
@@ -70,6 +74,9 @@ export class LateArrivals {
   async stop(): Promise<void> {
     this.stopping.abort();
     await this.following;
+    await this.saveCheckpoint().catch((error: unknown) => {
+      this.deps.onError(error, 'saving how far late arrivals were looked for');
+    });
   }
 
   private follow(): Promise<void> {
@@ -82,7 +89,7 @@ export class LateArrivals {
           this.seen = event.position;
         }
         if (caughtUp) this.forgetOld();
-        await this.saveCheckpoint();
+        if (performance.now() >= this.saveAt) await this.saveCheckpoint();
       },
       (error) => {
         this.deps.onError(error, 'looking for late arrivals');
@@ -169,6 +176,7 @@ export class LateArrivals {
       if (submittedAt <= safe) safe = submittedAt - 1n;
     }
     if (safe <= this.saved) return;
+    this.saveAt = performance.now() + SAVE_EVERY_MS;
     await this.deps.checkpoints.save(safe);
     this.saved = safe;
   }

@@ -70,13 +70,29 @@ describe('SandboxTenant', () => {
 
     it('compares checkpoints as numbers, up to the largest', async () => {
       const largest = 2n ** 64n - 1n;
-      await tenant.deliver([], 9n);
-      await tenant.deliver([], 10n);
+      await tenant.deliver([aCopy('m1')], 9n);
+      await tenant.deliver([aCopy('m2')], 10n);
+      await reopen();
       expect(tenant.deliveredTo()).toBe(10n);
 
-      await tenant.deliver([], largest);
-      await tenant.deliver([], START);
+      await tenant.deliver([aCopy('m3')], largest);
+      await tenant.deliver([aCopy('m4')], START);
+      await reopen();
       expect(tenant.deliveredTo()).toBe(largest);
+    });
+
+    it('knows at once how far it was with nothing to place, and after a restart at least how far it was with something', async () => {
+      await tenant.deliver([aCopy('m1')], 5n);
+      for (const position of [6n, 7n, 8n]) {
+        await tenant.deliver([], position);
+        expect(tenant.deliveredTo()).toBe(position);
+      }
+      await tenant.deliver([], 3n);
+      expect(tenant.deliveredTo()).toBe(8n);
+
+      await reopen();
+      expect(tenant.deliveredTo()).toBeGreaterThanOrEqual(5n);
+      expect(tenant.deliveredTo()).toBeLessThanOrEqual(8n);
     });
 
     it('places nothing and moves no checkpoint when one copy cannot be placed', async () => {
