@@ -132,6 +132,15 @@ describe('SqliteFile', () => {
       reader.close();
     });
 
+    it('takes into the commit what is asked for in the next turn', async () => {
+      const reader = new SqliteFile(file.path, { durability: 'full' });
+      const first = file.grouped(() => add('a')).then(() => reader.get('SELECT count(*) AS n FROM notes')?.n);
+      await new Promise(setImmediate);
+      const second = file.grouped(() => add('b'));
+      expect([await first, await second]).toEqual([2, 1]);
+      reader.close();
+    });
+
     it('lets each see what those before it did', async () => {
       const first = file.grouped(() => add('a'));
       const second = file.grouped(() => texts());

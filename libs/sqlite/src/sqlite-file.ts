@@ -106,7 +106,7 @@ export class SqliteFile {
   }
 
   /**
-   * Group commit: the `work` of all callers in one turn of the event loop shares one transaction and so one sync to the
+   * Group commit: the `work` of all callers in two turns of the event loop shares one transaction and so one sync to the
    * disk. Resolves after the commit. When one `work` throws, its own changes are undone (savepoint) and its caller is
    * told; when the commit fails, nothing is kept and all are told.
    */
@@ -132,8 +132,11 @@ export class SqliteFile {
       };
       this.waiting.push({ run, reject });
       if (this.waiting.length === 1) {
+        // Through one more turn of the event loop: what is asked for in answer to what came in now shares the commit too.
         setImmediate(() => {
-          this.flush();
+          setImmediate(() => {
+            this.flush();
+          });
         });
       }
     });
