@@ -15,6 +15,8 @@ const BULK_ROWS = 5000;
 interface RawTable<RowOf> {
   /** Made before the clock runs. */
   row(view: ViewSpec<unknown>, write: Write<unknown>): RowOf;
+  /** Whether a patch is a row; if not, the product writes the whole document, and so does this. */
+  readonly takesPatches: boolean;
   /** What is measured. */
   write(rows: readonly RowOf[]): Promise<void> | void;
   /** Makes the indexes of what is there; measured too. */
@@ -82,9 +84,7 @@ export class RawViews extends ReadStore {
   ): Promise<void> {
     const raw = this.view(view);
     raw.position = checkpoint;
-    // A bulk has no order: the document has to be there.
-    if (writes.some((write) => 'set' in write && raw.holds(write.id))) await this.write(raw);
-    raw.add(view as ViewSpec<unknown>, writes);
+    raw.add(view as ViewSpec<unknown>, await raw.rowsOf(view as ViewSpec<unknown>, writes));
     if (raw.waiting >= BULK_ROWS) await this.write(raw);
   }
 
@@ -153,8 +153,21 @@ class RawView<RowOf> {
     return this.rows.length;
   }
 
-  holds(id: string): boolean {
-    return this.unwritten.has(id);
+  async rowsOf(
+    view: ViewSpec<unknown>,
+    writes: readonly Write<unknown>[],
+  ): Promise<readonly Write<unknown>[]> {
+    if (this.table.takesPatches) return writes;
+    const ids = writes.flatMap((write) => ('set' in write ? [write.id] : []));
+    const known = new Map(
+      (ids.length === 0 ? [] : await this.getMany(view, ids)).map((one) => [one.id, one]),
+    );
+    return writes.flatMap((write): Write<unknown>[] => {
+      if (!('set' in write)) return [write];
+      const { id, position, set } = write;
+      const document = known.get(id);
+      return document === undefined ? [] : [{ id, position, doc: { ...(document.doc as object), ...set } }];
+    });
   }
 
   add(view: ViewSpec<unknown>, writes: readonly Write<unknown>[]): void {
@@ -199,6 +212,7 @@ function rawTable(db: ReturnType<typeof openRawSqlite>, table: ViewTable): RawTa
   const patch = table.patch === undefined ? upsert : db.prepare(table.patch);
   const select = db.prepare(table.getMany);
   return {
+    takesPatches: true,
     row: (view, write) =>
       'set' in write
         ? { patch: true, values: table.patched(view, write) }
@@ -218,7 +232,9 @@ function rawTable(db: ReturnType<typeof openRawSqlite>, table: ViewTable): RawTa
 function rawCollection(collection: ViewCollection): RawTable<AnyBulkWriteOperation<ViewDocument>> {
   let turn = 0;
   return {
+    takesPatches: false,
     row(view, write) {
+      if ('set' in write) throw new Error('a patch');
       turn -= 1;
       const [command] = collection.writes(view, [write], turn);
       if (command === undefined) throw new Error('a row that gives no write');

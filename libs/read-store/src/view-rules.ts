@@ -1,5 +1,5 @@
 import { ClawbackError, invalidInput } from '#libs/kernel';
-import type { Condition, FieldSpec, Query, Scalar, ViewSpec } from './read-store.js';
+import type { Condition, FieldSpec, Patch, Query, Scalar, ViewSpec } from './read-store.js';
 
 /**
  * What all adapters of the read store agree on, so that one query means the same in each of them: which names, fields
@@ -169,6 +169,12 @@ export function patchedValues<Doc>(
     if (plainText(text) !== text) throw misuse(view, `${member} must hold whole characters without NUL`);
     return [member, text];
   });
+}
+
+/** @throws {TypeError} as {@link patchedValues}, or an id that some store would change. */
+export function checkPatch<Doc>(view: ViewSpec<Doc>, { id, set }: Patch<Doc>): void {
+  checkId(view, id);
+  patchedValues(view, set);
 }
 
 /** @throws {TypeError} an unknown field, or an operator or value that the field does not allow. */

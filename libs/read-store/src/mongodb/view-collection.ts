@@ -1,21 +1,12 @@
-import type {
-  AnyBulkWriteOperation,
-  Collection,
-  Db,
-  Filter,
-  FindOptions,
-  IndexDescription,
-  MatchKeysAndValues,
-} from 'mongodb';
+import type { AnyBulkWriteOperation, Collection, Db, Filter, FindOptions, IndexDescription } from 'mongodb';
 import { formatPosition, parsePosition } from '#libs/kernel';
-import type { Patch, Scalar, Stored, ViewSpec, Write } from '../read-store.js';
+import type { Scalar, Stored, ViewSpec } from '../read-store.js';
 import {
   checkId,
   docOf,
   fieldValues,
   jsonOf,
   NO_NUMBER,
-  patchedValues,
   placeKey,
   type CheckedCondition,
   type CheckedQuery,
@@ -81,38 +72,27 @@ export class ViewCollection {
     }));
   }
 
-  /**
-   * One write for each id, whatever order they are carried out in.
-   * @throws {TypeError} a document or a patch that the view refuses.
-   */
+  /** One write for each id, whatever order they are carried out in. @throws {TypeError} a document that the view refuses. */
   writes<Doc>(
     view: ViewSpec<Doc>,
-    writes: readonly Write<Doc>[],
+    documents: readonly Stored<Doc>[],
     turn: number,
   ): AnyBulkWriteOperation<ViewDocument>[] {
     const latest = new Map<string, Stored<Doc>>();
-    const patches: AnyBulkWriteOperation<ViewDocument>[] = [];
-    const documents: Stored<Doc>[] = [];
-    for (const write of writes) {
-      checkId(view, write.id);
-      if ('set' in write) {
-        patches.push(patchOf(view, write, turn));
-        continue;
-      }
-      documents.push(write);
-      const known = latest.get(write.id);
-      if (known === undefined || write.position > known.position) latest.set(write.id, write);
+    for (const document of documents) {
+      checkId(view, document.id);
+      const known = latest.get(document.id);
+      if (known === undefined || document.position > known.position) latest.set(document.id, document);
     }
     // Every document is checked, those too that a later one in the same commit replaces.
     const states = new Map(documents.map((document) => [document, stateOf(view, document, turn)]));
-    const whole = Array.from(latest.values(), (document) => ({
+    return Array.from(latest.values(), (document) => ({
       updateOne: {
         filter: { _id: document.id },
         update: { $max: { state: states.get(document) as DocumentState } },
         upsert: true,
       },
     }));
-    return [...whole, ...patches];
   }
 
   /** What a document is read from. */
@@ -160,24 +140,6 @@ export const placeOf = (sortBy: readonly string[], { _id, state }: ViewDocument)
 function stateOf<Doc>(view: ViewSpec<Doc>, { position, doc }: Stored<Doc>, turn: number): DocumentState {
   const f = fieldValues(view, doc);
   return { position: formatPosition(position), turn, f, doc: jsonOf(view, doc, f) };
-}
-
-/** Guarded by the position as `$max` guards the whole. */
-function patchOf<Doc>(
-  view: ViewSpec<Doc>,
-  { id, position, set }: Patch<Doc>,
-  turn: number,
-): AnyBulkWriteOperation<ViewDocument> {
-  const at = formatPosition(position);
-  const fields = Object.fromEntries(patchedValues(view, set).map(([field, value]) => [pathOf(field), value]));
-  return {
-    updateOne: {
-      filter: { _id: id, 'state.position': { $lt: at } },
-      update: {
-        $set: { 'state.position': at, 'state.turn': turn, ...fields } as MatchKeysAndValues<ViewDocument>,
-      },
-    },
-  };
 }
 
 const pathOf = (field: string): string => (field === 'id' ? '_id' : `state.f.${field}`);
