@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { START, type Position } from '#libs/kernel';
 import { type Document } from 'mongodb';
 import {
   ActionCenter,
@@ -331,13 +332,16 @@ class AskedStore extends ReadStore {
     return Promise.resolve({ count: this.size, sum: 0 });
   }
 
+  override checkpoint(): Promise<Position> {
+    return Promise.resolve(START);
+  }
+
   override getMany = nobodyAsks;
   override builds = nobodyAsks;
   override activate = nobodyAsks;
   override discard = nobodyAsks;
   override prepare = nobodyAsks;
   override commit = nobodyAsks;
-  override checkpoint = nobodyAsks;
   override close = nobodyAsks;
 }
 
