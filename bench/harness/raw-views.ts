@@ -5,6 +5,7 @@ import type { SqlRow, SqlValue } from '#libs/sqlite';
 import { MongoClient, type AnyBulkWriteOperation } from 'mongodb';
 import { ViewCollection, type ViewDocument } from '../../libs/read-store/src/mongodb/view-collection.js';
 import { ViewTable } from '../../libs/read-store/src/sqlite/view-table.js';
+import { wholeDocuments } from '../../libs/read-store/src/view-rules.js';
 import type { Target } from './bench.js';
 import { newDatabaseName, openRawSqlite } from './stores.js';
 
@@ -158,16 +159,7 @@ class RawView<RowOf> {
     writes: readonly Write<unknown>[],
   ): Promise<readonly Write<unknown>[]> {
     if (this.table.takesPatches) return writes;
-    const ids = writes.flatMap((write) => ('set' in write ? [write.id] : []));
-    const known = new Map(
-      (ids.length === 0 ? [] : await this.getMany(view, ids)).map((one) => [one.id, one]),
-    );
-    return writes.flatMap((write): Write<unknown>[] => {
-      if (!('set' in write)) return [write];
-      const { id, position, set } = write;
-      const document = known.get(id);
-      return document === undefined ? [] : [{ id, position, doc: { ...(document.doc as object), ...set } }];
-    });
+    return wholeDocuments(view, writes, (ids) => this.getMany(view, ids));
   }
 
   add(view: ViewSpec<unknown>, writes: readonly Write<unknown>[]): void {

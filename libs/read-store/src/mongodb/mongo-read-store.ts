@@ -5,7 +5,6 @@ import {
   type Builds,
   type Condition,
   type Page,
-  type Patch,
   type Query,
   type Stored,
   type Total,
@@ -15,7 +14,6 @@ import {
 import {
   checkConditions,
   checkDiscard,
-  checkPatch,
   checkQuery,
   checkSummed,
   checkView,
@@ -26,6 +24,7 @@ import {
   viewChanged,
   viewKey,
   viewShape,
+  wholeDocuments,
 } from '../view-rules.js';
 import { ActiveBuilds } from './active-builds.js';
 import { Checkpoints, insertIfMissing } from './checkpoints.js';
@@ -171,7 +170,8 @@ export class MongoReadStore extends ReadStore {
   async commit<Doc>(view: ViewSpec<Doc>, writes: readonly Write<Doc>[], checkpoint: Position): Promise<void> {
     const collection = await this.collection(view);
     const { place } = collection;
-    const documents = await this.whole(view, writes);
+    // A condition on the position beside the id is no index lookup on every server that speaks this protocol.
+    const documents = await wholeDocuments(view, writes, (ids) => this.getMany(view, ids));
     this.turn -= 1;
     const commands = collection.writes(view, documents, this.turn);
     await this.ask(async () => {
@@ -179,29 +179,6 @@ export class MongoReadStore extends ReadStore {
       await writeAll(collection.documents, commands);
       await this.checkpoints.move(place, checkpoint, lease);
     });
-  }
-
-  /**
-   * A patch becomes the whole document: a condition on its position beside the id is no index lookup on every server
-   * that speaks this protocol.
-   */
-  private async whole<Doc>(view: ViewSpec<Doc>, writes: readonly Write<Doc>[]): Promise<Stored<Doc>[]> {
-    const documents: Stored<Doc>[] = [];
-    const patches = new Map<string, Patch<Doc>>();
-    for (const write of writes) {
-      if (!('set' in write)) documents.push(write);
-      else {
-        checkPatch(view, write);
-        patches.set(write.id, write);
-      }
-    }
-    const known = patches.size === 0 ? [] : await this.getMany(view, [...patches.keys()]);
-    for (const { id, position, doc } of known) {
-      const patch = patches.get(id);
-      if (patch === undefined || patch.position <= position) continue;
-      documents.push({ id, position: patch.position, doc: { ...doc, ...patch.set } });
-    }
-    return documents;
   }
 
   async checkpoint(view: ViewSpec<never>): Promise<Position> {

@@ -42,6 +42,8 @@ export class ViewTable {
   private readonly whole: readonly string[];
   private readonly order: readonly number[];
   private readonly fields: readonly string[];
+  /** Of {@link row}. */
+  private readonly columns: readonly string[];
 
   constructor(
     private readonly view: ViewSpec<never>,
@@ -50,6 +52,7 @@ export class ViewTable {
     this.name = placeKey(view, build);
     this.fields = Object.keys(view.fields);
     const columns = ['id', 'position', ...this.fields.map(columnOf), 'doc'];
+    this.columns = columns;
     const updates = columns.slice(1).map((column) => `${column} = excluded.${column}`);
     this.insert = {
       into: `INSERT INTO ${this.name} (${columns.join(', ')})`,
@@ -103,7 +106,7 @@ export class ViewTable {
   /** For one row. */
   get upsert(): string {
     const { into, otherwise } = this.insert;
-    return `${into} VALUES (${[...this.whole.slice(0, 2), ...this.fields, 'doc'].map(() => '?').join(', ')}) ${otherwise}`;
+    return `${into} VALUES (${this.columns.map(() => '?').join(', ')}) ${otherwise}`;
   }
 
   row<Doc>(view: ViewSpec<Doc>, stored: Stored<Doc>): readonly SqlValue[] {
