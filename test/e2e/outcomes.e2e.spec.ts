@@ -212,25 +212,12 @@ describe('every outcome', () => {
     expect(await remainingTimes(tenant)).toBe(3);
   });
 
-  it('succeeded, after the mailbox asked to wait for longer than a copy may take', async () => {
-    const retryAfterMs = 2 * COPY_DEADLINE_MS;
+  it.each([
+    ['the mailbox asked to wait for longer than a copy may take', 2 * COPY_DEADLINE_MS],
+    ['an error that passes', 20],
+  ])('succeeded, after %s', async (_, retryAfterMs) => {
     const { tenant, entry } = await softDeleted((t) =>
       t.fault(LEE, { kind: 'error', code: 'TooManyRequests', retryable: true, times: 1, retryAfterMs }),
-    );
-    expect(await remainingTimes(tenant)).toBe(0);
-    await expectOutcome(tenant, entry, {
-      status: 'completed',
-      outcome: 'succeeded',
-      reason: null,
-      from: Folders.inbox,
-      to: Folders.recoverableDeletions,
-      folder: Folders.recoverableDeletions,
-    });
-  });
-
-  it('succeeded, after an error that passes', async () => {
-    const { tenant, entry } = await softDeleted((t) =>
-      t.fault(LEE, { kind: 'error', code: 'TooManyRequests', retryable: true, times: 1, retryAfterMs: 20 }),
     );
     expect(await remainingTimes(tenant)).toBe(0);
     await expectOutcome(tenant, entry, {

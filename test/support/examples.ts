@@ -1,3 +1,4 @@
+import type { HistoryDoc } from '#libs/action-center';
 import {
   OUTCOMES,
   copiesIn,
@@ -78,6 +79,19 @@ export const submissionOf = (over: Partial<Submission> = {}): Submission => {
     ...over,
   };
 };
+
+/** Such a submission in the history, started. */
+export const historyDocOf = (over: Partial<HistoryDoc> = {}): HistoryDoc => ({
+  ...submissionOf(over),
+  tenant: 'fabrikam',
+  status: 'started',
+  submittedBy: 'kim',
+  submittedAt: '2026-01-01T00:00:00.000Z',
+  undoneBy: [],
+  retriedBy: [],
+  lateArrivals: [],
+  ...over,
+});
 
 /** Every outcome but the first one. */
 export const FINAL_OUTCOMES = OUTCOMES.filter((outcome) => outcome !== 'pending');

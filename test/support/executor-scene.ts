@@ -1,3 +1,4 @@
+import { afterEach } from '@jest/globals';
 import { WorkQueue, type RecordedEvent } from '#libs/event-store';
 import {
   Executor,
@@ -64,6 +65,7 @@ export class ExecutorScene {
   readonly clock = new TestClock();
   readonly errors: string[] = [];
   private readonly open = new Set<Executor>();
+  private readonly queues: AbortController[] = [];
 
   /** Starts one more executor; what is not said here it shares with the others. */
   async start(
@@ -93,6 +95,21 @@ export class ExecutorScene {
     const chosen = executors.length > 0 ? executors : [...this.open];
     for (const executor of chosen) this.open.delete(executor);
     await Promise.all(chosen.map((executor) => executor.stop()));
+  }
+
+  /** A queue that hands out what is released, until the scene ends. */
+  queue(): InMemoryWorkQueue {
+    const queue = new InMemoryWorkQueue(this);
+    const end = new AbortController();
+    this.queues.push(end);
+    void queue.follow(end.signal);
+    return queue;
+  }
+
+  /** Stops all that goes on in it. */
+  async end(): Promise<void> {
+    await this.stop();
+    for (const queue of this.queues.splice(0)) queue.abort();
   }
 
   /** Delivers the emails and submits their soft delete. */
@@ -151,6 +168,19 @@ export class ExecutorScene {
     for await (const event of this.world.store.readAll(START)) events.push(event);
     return events;
   }
+}
+
+/** For a suite: makes scenes, each of which ends after its test. */
+export function endingScenes(): () => ExecutorScene {
+  const scenes: ExecutorScene[] = [];
+  afterEach(async () => {
+    for (const scene of scenes.splice(0)) await scene.end();
+  });
+  return () => {
+    const scene = new ExecutorScene();
+    scenes.push(scene);
+    return scene;
+  };
 }
 
 /** Whether an event is of this type, of this remediation, and (when it is said) of this batch. */

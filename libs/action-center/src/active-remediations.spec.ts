@@ -4,41 +4,12 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import type { Condition, Total, ViewSpec } from '#libs/read-store';
 import { SqliteReadStore } from '#libs/read-store/sqlite';
-import { emptyTally } from '#libs/remediation';
+import { historyDocOf, submissionOf } from '../../../test/support/examples.js';
 import { ActiveRemediationsOfView } from './action-center.js';
 import { historyView, type HistoryDoc } from './history.view.js';
 
-const entry = (tenant: string, approvalId: string, emails: number): HistoryDoc => ({
-  tenant,
-  approvalId,
-  planId: 'p',
-  name: 'n',
-  description: '',
-  severity: 'low',
-  action: 'softDelete',
-  sendersCopy: false,
-  surface: 'graphApi',
-  selection: { by: 'emails' },
-  selectionHash: 'h',
-  plan: {
-    emails,
-    copies: 1,
-    recipientCopies: 1,
-    sendersCopies: 0,
-    remediable: 1,
-    nonRemediable: 0,
-    reasons: {},
-  },
-  tally: emptyTally(),
-  batches: 1,
-  requestHash: 'r',
-  status: 'started',
-  submittedBy: 'kim',
-  submittedAt: '2026-01-01T00:00:00.000Z',
-  undoneBy: [],
-  retriedBy: [],
-  lateArrivals: [],
-});
+const entry = (tenant: string, approvalId: string, emails: number): HistoryDoc =>
+  historyDocOf({ tenant, approvalId, plan: { ...submissionOf().plan, emails } });
 
 /** Counts how often it had to count, and may fail. */
 class CountingStore extends SqliteReadStore {

@@ -3,43 +3,18 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { SqliteReadStore } from '#libs/read-store/sqlite';
-import { emptyTally } from '#libs/remediation';
+import { historyDocOf } from '../../../test/support/examples.js';
 import { TestClock } from '../../../test/support/test-clock.js';
 import { historyView, type HistoryDoc } from './history.view.js';
 import { ProposalExpiry } from './proposal-expiry.js';
 
-const proposal = (approvalId: string, status: HistoryDoc['status'], expiresAt?: string): HistoryDoc => ({
-  tenant: `tenant of ${approvalId}`,
-  approvalId,
-  planId: 'p',
-  name: 'n',
-  description: '',
-  severity: 'low',
-  action: 'softDelete',
-  sendersCopy: false,
-  surface: 'graphApi',
-  selection: { by: 'emails' },
-  selectionHash: 'h',
-  plan: {
-    emails: 1,
-    copies: 1,
-    recipientCopies: 1,
-    sendersCopies: 0,
-    remediable: 1,
-    nonRemediable: 0,
-    reasons: {},
-  },
-  tally: emptyTally(),
-  batches: 1,
-  requestHash: 'r',
-  status,
-  submittedBy: 'kim',
-  submittedAt: '2026-01-01T00:00:00.000Z',
-  undoneBy: [],
-  retriedBy: [],
-  lateArrivals: [],
-  ...(expiresAt === undefined ? {} : { expiresAt }),
-});
+const proposal = (approvalId: string, status: HistoryDoc['status'], expiresAt?: string): HistoryDoc =>
+  historyDocOf({
+    tenant: `tenant of ${approvalId}`,
+    approvalId,
+    status,
+    ...(expiresAt === undefined ? {} : { expiresAt }),
+  });
 
 describe('ProposalExpiry', () => {
   let folder: string;

@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, it } from '@jest/globals';
+import { describe, expect, it } from '@jest/globals';
 import { appendEvents } from '#libs/event-store';
 import {
   batchCodecs,
@@ -8,20 +8,12 @@ import {
   type BatchEvent,
   type Submission,
 } from '#libs/remediation';
-import { ExecutorScene, isOf, names } from '../../../test/support/executor-scene.js';
+import { type ExecutorScene, endingScenes, isOf, names } from '../../../test/support/executor-scene.js';
 import { TENANT } from '../../../test/support/remediation-world.js';
 import { ScriptedGateway, gate, hang } from '../../../test/support/scripted-gateway.js';
 import type { Executor, ExecutorDependencies, ExecutorState, Facts } from './executor.js';
 
-const scenes: ExecutorScene[] = [];
-const newScene = (): ExecutorScene => {
-  const scene = new ExecutorScene();
-  scenes.push(scene);
-  return scene;
-};
-afterEach(async () => {
-  for (const scene of scenes.splice(0)) await scene.stop();
-});
+const newScene = endingScenes();
 
 /** What was told of faults, and a way to wait for the n-th. */
 class Faults {

@@ -1,22 +1,20 @@
-import { afterEach, describe, expect, it } from '@jest/globals';
+import { describe, expect, it } from '@jest/globals';
 import type { Position } from '#libs/kernel';
 import type { MoveResult } from '#libs/mailbox';
 import { batchCodecs, batchStream, remediationStream, type Submission } from '#libs/remediation';
 import { emailOf } from '../../../test/support/examples.js';
-import { Checkpoints, ExecutorScene, isOf, names } from '../../../test/support/executor-scene.js';
+import {
+  Checkpoints,
+  type ExecutorScene,
+  endingScenes,
+  isOf,
+  names,
+} from '../../../test/support/executor-scene.js';
 import { TENANT } from '../../../test/support/remediation-world.js';
 import { ScriptedGateway, gate, hang } from '../../../test/support/scripted-gateway.js';
 import type { ExecutorDependencies } from './executor.js';
 
-const scenes: ExecutorScene[] = [];
-const newScene = (): ExecutorScene => {
-  const scene = new ExecutorScene();
-  scenes.push(scene);
-  return scene;
-};
-afterEach(async () => {
-  for (const scene of scenes.splice(0)) await scene.stop();
-});
+const newScene = endingScenes();
 
 const positionOf = (scene: ExecutorScene, type: string, { approvalId }: Submission): Promise<Position> =>
   scene

@@ -1,8 +1,8 @@
-import { afterEach, describe, expect, it, jest } from '@jest/globals';
+import { describe, expect, it, jest } from '@jest/globals';
 import { WrongExpectedRevision } from '#libs/event-store';
 import { batchStream, remediationStream, type Submission } from '#libs/remediation';
 import { CutOffStore } from '../../../test/support/cut-off-store.js';
-import { ExecutorScene, InMemoryWorkQueue, isOf, names } from '../../../test/support/executor-scene.js';
+import { type ExecutorScene, endingScenes, isOf, names } from '../../../test/support/executor-scene.js';
 import { ScriptedGateway, gate, hang, type Script } from '../../../test/support/scripted-gateway.js';
 import { TestClock } from '../../../test/support/test-clock.js';
 import type { ExecutorOptions } from './batch-runner.js';
@@ -19,26 +19,7 @@ const of = (worker: string, over: Partial<ExecutorOptions> = {}): Partial<Execut
   ...over,
 });
 
-const scenes: ExecutorScene[] = [];
-const queues: AbortController[] = [];
-const newScene = (): ExecutorScene => {
-  const scene = new ExecutorScene();
-  scenes.push(scene);
-  return scene;
-};
-afterEach(async () => {
-  for (const scene of scenes.splice(0)) await scene.stop();
-  for (const queue of queues.splice(0)) queue.abort();
-});
-
-/** The queue of a scene, which hands out what is released from now on. */
-function queueOf(scene: ExecutorScene): InMemoryWorkQueue {
-  const queue = new InMemoryWorkQueue(scene);
-  const end = new AbortController();
-  queues.push(end);
-  void queue.follow(end.signal);
-  return queue;
-}
+const newScene = endingScenes();
 
 /** The mailboxes of the scene, in a gateway that remembers what this executor asked. */
 const honest =
@@ -347,7 +328,7 @@ describe('a store that does not know a repeated append again', () => {
 describe('with a queue that shares released batches out', () => {
   it('each batch is run by the executor to whom it was handed, and claimed by no other', async () => {
     const scene = newScene();
-    const queue = queueOf(scene);
+    const queue = scene.queue();
     // The second one is given little, so that it would have time for more.
     const share = (n: number): number => (n % 5 === 4 ? 1 : 0);
     queue.share = share;
@@ -368,7 +349,7 @@ describe('with a queue that shares released batches out', () => {
 
   it('a batch whose delivery was lost is run all the same, when it has been due for as long as a claim', async () => {
     const scene = newScene();
-    const queue = queueOf(scene);
+    const queue = scene.queue();
     queue.loses = (event) => /-[14]$/.test(event.stream);
     for (const worker of ['worker-1', 'worker-2']) await scene.start(scene.tenant, of(worker), { queue });
     const submission = await scene.submit(names(6), { batchCopies: 1 });
@@ -386,7 +367,7 @@ describe('with a queue that shares released batches out', () => {
 
   it('batches that were lost together with their coordinator are run, however few another would release', async () => {
     const scene = newScene();
-    const queue = queueOf(scene);
+    const queue = scene.queue();
     queue.loses = () => true;
     const store = new CutOffStore(scene.world.store);
     await scene.start(scene.tenant, of('the-dead'), { store, queue, onError: () => undefined });
@@ -406,7 +387,7 @@ describe('with a queue that shares released batches out', () => {
 
   it('a batch that is delivered several times, to several, is done once', async () => {
     const scene = newScene();
-    const queue = queueOf(scene);
+    const queue = scene.queue();
     queue.copies = 3;
     const gateways = ['worker-0', 'worker-1'].map(() => new ScriptedGateway(honest(scene)));
     for (const [index, gateway] of gateways.entries()) {
@@ -421,7 +402,7 @@ describe('with a queue that shares released batches out', () => {
 
   it('what a stopped executor had no turn for goes to another at once', async () => {
     const scene = newScene();
-    const queue = queueOf(scene);
+    const queue = scene.queue();
     const silent = gate();
     const first = await scene.start(
       new ScriptedGateway((request, signal) => {

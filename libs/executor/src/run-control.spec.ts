@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, it } from '@jest/globals';
+import { describe, expect, it } from '@jest/globals';
 import type { AppendResult, ExpectedRevision, NewEvent } from '#libs/event-store';
 import {
   OUTCOMES,
@@ -11,18 +11,16 @@ import {
   type Submission,
 } from '#libs/remediation';
 import { CutOffStore } from '../../../test/support/cut-off-store.js';
-import { Checkpoints, ExecutorScene, isOf, names } from '../../../test/support/executor-scene.js';
+import {
+  Checkpoints,
+  type ExecutorScene,
+  endingScenes,
+  isOf,
+  names,
+} from '../../../test/support/executor-scene.js';
 import { ScriptedGateway, gate, hang, type Script } from '../../../test/support/scripted-gateway.js';
 
-const scenes: ExecutorScene[] = [];
-const newScene = (): ExecutorScene => {
-  const scene = new ExecutorScene();
-  scenes.push(scene);
-  return scene;
-};
-afterEach(async () => {
-  for (const scene of scenes.splice(0)) await scene.stop();
-});
+const newScene = endingScenes();
 
 /** Looks at the time every 20 ms; the time itself is the test's. Of each remediation one batch is out at a time. */
 const oneByOne = { claimMs: 60, batchesAhead: 1, batchesInFlight: 4 };

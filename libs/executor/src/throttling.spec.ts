@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, it } from '@jest/globals';
+import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { MailboxError, type MoveResult } from '#libs/mailbox';
 import {
@@ -12,7 +12,7 @@ import {
   type Submission,
 } from '#libs/remediation';
 import { emailOf } from '../../../test/support/examples.js';
-import { Checkpoints, ExecutorScene, InMemoryWorkQueue, isOf } from '../../../test/support/executor-scene.js';
+import { Checkpoints, ExecutorScene, endingScenes, isOf } from '../../../test/support/executor-scene.js';
 import { TENANT, type SubmitOptions } from '../../../test/support/remediation-world.js';
 import { ScriptedGateway, gate, hang, type Script } from '../../../test/support/scripted-gateway.js';
 import type { ExecutorOptions } from './batch-runner.js';
@@ -27,17 +27,7 @@ const KIM = 'kim@fabrikam.example';
 /** Looks at the time every 20 ms; the time itself is the test's. There is one place for batches, and one batch out. */
 const narrow: Partial<ExecutorOptions> = { claimMs: 60, batchesAhead: 1, batchesInFlight: 1 };
 
-const scenes: ExecutorScene[] = [];
-const queues: AbortController[] = [];
-const newScene = (): ExecutorScene => {
-  const scene = new ExecutorScene();
-  scenes.push(scene);
-  return scene;
-};
-afterEach(async () => {
-  for (const scene of scenes.splice(0)) await scene.stop();
-  for (const queue of queues.splice(0)) queue.abort();
-});
+const newScene = endingScenes();
 
 /** Delivers a message to each of these mailboxes and submits their soft delete, a batch for each. */
 function submitTo(scene: ExecutorScene, mailboxes: string[], over: SubmitOptions = {}): Promise<Submission> {
@@ -363,10 +353,7 @@ describe('executors that come and go while a batch waits', () => {
 
   it('and share their work by a queue get on with it, though it hands out each batch once', async () => {
     const scene = newScene();
-    const queue = new InMemoryWorkQueue(scene);
-    const end = new AbortController();
-    queues.push(end);
-    void queue.follow(end.signal);
+    const queue = scene.queue();
     const mailboxes = new ThrottledMailboxes(scene).close(ANN);
     const submission = await submitTo(scene, [ANN, ANN]);
     const executor = await scene.start(mailboxes.gateway, narrow, { queue });

@@ -8,7 +8,7 @@ import {
 } from '#libs/event-store';
 import { ClawbackError } from '#libs/kernel';
 import { InMemoryEventStore, InMemoryLog } from '../../../../test/support/in-memory-event-store.js';
-import { messageOf, tallyOf } from '../../../../test/support/examples.js';
+import { messageOf, submissionOf, tallyOf } from '../../../../test/support/examples.js';
 import { batchCodecs, batchStream, remediationCodecs, remediationStream } from '../codecs.js';
 import type { BatchEvent, RemediationEvent, Submission } from '../domain/index.js';
 import {
@@ -193,30 +193,13 @@ const batch: BatchEvent[] = [
   { type: 'BatchSettled', data: { ...copyOf, tally } },
 ];
 
-const submitted: Submission = {
-  approvalId: 'r1',
-  planId: 'p1',
+const submitted = submissionOf({
   name: 'Payroll phish',
-  description: '',
-  severity: 'high',
-  action: 'softDelete',
   sendersCopy: false,
-  surface: 'threatExplorer',
-  selection: { by: 'emails' },
   selectionHash: 'hash',
-  plan: {
-    emails: 1,
-    copies: 1,
-    recipientCopies: 1,
-    sendersCopies: 0,
-    remediable: 1,
-    nonRemediable: 0,
-    reasons: {},
-  },
   tally: tallyOf({ recipient: { pending: 1 } }),
-  batches: 1,
   requestHash: 'request',
-};
+});
 
 const life: RemediationEvent[] = [
   { type: 'RemediationSubmitted', data: submitted },
