@@ -45,18 +45,64 @@ describe('SqliteEventStore', () => {
     });
 
     it('keeps its schema version', () => {
-      expect(store.pragma('user_version')).toBe(1);
+      expect(store.pragma('user_version')).toBe(2);
+    });
+
+    it('shows people its events one by one, as the store gives them', async () => {
+      const [first, ...others] = newEvents(3);
+      await store.append('s', 'noStream', newEvents(2));
+      await store.append('s', 1n, [{ ...first, metadata: { actor: 'other' } } as NewEvent, ...others]);
+      const rows: unknown[] = [];
+      tamper((file) => {
+        for (const row of file.iterate('SELECT * FROM events ORDER BY position')) {
+          const { data, metadata, position, revision, ...texts } = row;
+          const json = [data, metadata].map((text) => JSON.parse(String(text)) as unknown);
+          const numbers = { position: BigInt(Number(position)), revision: BigInt(Number(revision)) };
+          rows.push({ ...texts, ...numbers, data: json[0], metadata: json[1] });
+        }
+      });
+      expect(rows).toEqual(await collect(store.readAll(START)));
+    });
+
+    it('is taken over from a program that kept a row for each event', async () => {
+      const before = join(folder, 'before.db');
+      const events = newEvents(3);
+      const file = new SqliteFile(before, { durability: 'full' });
+      file.exec(`CREATE TABLE events (position INTEGER PRIMARY KEY AUTOINCREMENT, stream TEXT NOT NULL,
+        revision INTEGER NOT NULL, id TEXT NOT NULL, type TEXT NOT NULL, data TEXT NOT NULL, metadata TEXT NOT NULL,
+        UNIQUE (stream, revision)) STRICT; PRAGMA user_version = 1`);
+      for (const [index, { id, type, data, metadata }] of events.entries()) {
+        const json = [JSON.stringify(data), JSON.stringify(metadata)];
+        const place = [5 + 2 * index, 's', index];
+        file.run('INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?)', ...place, id, type, ...json);
+      }
+      file.close();
+      const taken = new SqliteEventStore(before);
+      try {
+        expect(await collect(taken.readAll(5n))).toEqual(
+          events.slice(1).map((event, index) => ({
+            ...event,
+            stream: 's',
+            revision: BigInt(index + 1),
+            position: BigInt(7 + 2 * index),
+          })),
+        );
+        expect(await taken.append('s', 2n, newEvents(2))).toEqual({ revision: 4n, position: 11n });
+        expect(await collect(taken.readStream('s'))).toHaveLength(5);
+      } finally {
+        await taken.close();
+      }
     });
 
     it('is refused when a newer program has written it', () => {
       tamper((file) => {
-        file.exec('PRAGMA user_version = 2');
+        file.exec('PRAGMA user_version = 3');
       });
       expect(() => new SqliteEventStore(path)).toThrow(
         expect.objectContaining({
           kind: 'unavailable',
           code: 'eventStoreTooNew',
-          message: 'the event file has schema version 2; this program knows versions up to 1',
+          message: 'the event file has schema version 3; this program knows versions up to 2',
         }),
       );
     });
@@ -112,7 +158,7 @@ describe('SqliteEventStore', () => {
     it('tells all and keeps nothing when the file fails in the middle of a group', async () => {
       // As a full disk does, this ends the transaction of the whole group.
       tamper((file) => {
-        file.exec(`CREATE TRIGGER fail BEFORE INSERT ON events WHEN NEW.stream = 'fails'
+        file.exec(`CREATE TRIGGER fail BEFORE INSERT ON appends WHEN NEW.stream = 'fails'
           BEGIN SELECT RAISE(ROLLBACK, 'no space'); END`);
       });
       const streams = ['a', 'fails', 'b', 'c'];
@@ -230,20 +276,46 @@ describe('SqliteEventStore', () => {
   });
 
   describe('reading', () => {
-    it.each(['data', 'metadata'] as const)('names the event whose %s is damaged', async (column) => {
-      await store.append('s-1', 'noStream', newEvents(3));
+    it.each(['events', 'metadata'] as const)('names the append whose %s are damaged', async (column) => {
+      await store.append('s-1', 'noStream', newEvents(1));
+      await store.append('s-1', 0n, newEvents(3));
       tamper((file) => {
-        file.run(`UPDATE events SET ${column} = '{"cut' WHERE revision = 1`);
+        file.run(`UPDATE appends SET ${column} = '{"cut' WHERE revision = 3`);
       });
       const fault = {
         kind: 'unavailable',
         code: 'eventUnreadable',
-        message: `the ${column} of event 1 of stream s-1 is not JSON`,
+        message: `the ${column} of the append of revisions 1 to 3 of stream s-1 are not JSON`,
       };
       const { signal } = new AbortController();
       await expect(collect(store.readStream('s-1'))).rejects.toMatchObject(fault);
       await expect(collect(store.readAll(START))).rejects.toMatchObject(fault);
       await expect(collect(store.subscribe({ after: START, signal }))).rejects.toMatchObject(fault);
+    });
+
+    it('begins, ends and pauses within an append as well', async () => {
+      const events = newEvents(10);
+      await store.append('s', 'noStream', events.slice(0, 3));
+      await store.append('s', 2n, events.slice(3));
+      const idsOf = async (read: AsyncIterable<{ id: string }>) =>
+        (await collect(read)).map(({ id }) => events.findIndex((event) => event.id === id));
+      expect(await idsOf(store.readStream('s', { from: 1n, maxCount: 4 }))).toEqual([1, 2, 3, 4]);
+      const backwards = { direction: 'backwards', from: 5n, maxCount: 4 } as const;
+      expect(await idsOf(store.readStream('s', backwards))).toEqual([5, 4, 3, 2]);
+      const [, , third] = await collect(store.readStream('s'));
+      const after = third?.position ?? START;
+      expect(await idsOf(store.readAll(after - 1n))).toEqual([2, 3, 4, 5, 6, 7, 8, 9]);
+      const reopened = new SqliteEventStore(path);
+      for (const one of [store, reopened]) {
+        const deliveries: number[] = [];
+        const { signal } = new AbortController();
+        for await (const delivery of one.subscribe({ after: after + 1n, signal, maxBatch: 4 })) {
+          deliveries.push(...delivery.events.map(({ id }) => events.findIndex((event) => event.id === id)));
+          if (delivery.caughtUp) break;
+        }
+        expect(deliveries).toEqual([4, 5, 6, 7, 8, 9]);
+      }
+      await reopened.close();
     });
 
     it('ends although every event read leads to another append', async () => {

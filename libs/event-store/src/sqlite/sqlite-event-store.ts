@@ -1,7 +1,8 @@
 import { ClawbackError, invalidInput, isClawbackError, START, type Position } from '#libs/kernel';
 import { SqliteFile, type SqlRow } from '#libs/sqlite';
 import { checkAppend, checkAppendSize, checkCount, metadataToJson, toJson } from '../append-rules.js';
-import { RecentEvents, type ReadEvent } from './recent-events.js';
+import { RecentAppends } from './recent-appends.js';
+import { StoredAppend, type AppendRow, type EncodedEvent } from './stored-append.js';
 import {
   EventStore,
   isWrongExpectedRevision,
@@ -9,7 +10,6 @@ import {
   type AppendResult,
   type Delivery,
   type ExpectedRevision,
-  type Metadata,
   type NewEvent,
   type ReadStreamOptions,
   type RecordedEvent,
@@ -17,37 +17,51 @@ import {
   type SubscriptionState,
 } from '../event-store.js';
 
-const SCHEMA_VERSION = 1;
+const SCHEMA_VERSION = 2;
 
 const SCHEMA = `
-  CREATE TABLE events (
-    position INTEGER PRIMARY KEY AUTOINCREMENT,
+  -- One row for each append: its events are written together, and read together nearly every time.
+  CREATE TABLE appends (
+    position INTEGER PRIMARY KEY, -- of its last event; the others are before it without a gap
     stream   TEXT    NOT NULL,
-    revision INTEGER NOT NULL,
-    id       TEXT    NOT NULL,
-    type     TEXT    NOT NULL,
-    data     TEXT    NOT NULL, -- JSON
-    metadata TEXT    NOT NULL, -- JSON
+    revision INTEGER NOT NULL,    -- of its last event
+    count    INTEGER NOT NULL,
+    events   TEXT    NOT NULL,    -- JSON: a list of {id, type, data}, with metadata where those are not the common ones
+    metadata TEXT    NOT NULL,    -- JSON: what the events have in common
     UNIQUE (stream, revision)
   ) STRICT;
-  PRAGMA user_version = ${String(SCHEMA_VERSION)};
+  -- The same event by event, for people.
+  CREATE VIEW events (position, stream, revision, id, type, data, metadata) AS
+    SELECT position - count + 1 + each.key, stream, revision - count + 1 + each.key, each.value ->> 'id',
+      each.value ->> 'type', each.value -> 'data', coalesce(each.value -> 'metadata', metadata)
+    FROM appends, json_each(appends.events) AS each;
 `;
 
-const LAST_REVISION = 'SELECT revision FROM events WHERE stream = ? ORDER BY revision DESC LIMIT 1';
-const HEAD = 'SELECT max(position) AS position FROM events';
-const INTO_EVENTS = 'INSERT INTO events (stream, revision, id, type, data, metadata)';
-const LAST_INSERTED = 'SELECT last_insert_rowid() AS position';
-const IDS_FROM = `SELECT id, revision, position FROM events WHERE stream = ? AND revision >= ?
-  ORDER BY revision LIMIT ?`;
-const EVENTS = 'SELECT position, stream, revision, id, type, data, metadata FROM events';
-const STREAM = {
-  forwards: `${EVENTS} WHERE stream = ? AND revision BETWEEN ? AND ? ORDER BY revision`,
-  backwards: `${EVENTS} WHERE stream = ? AND revision BETWEEN ? AND ? ORDER BY revision DESC`,
-};
-const ALL_BETWEEN = `${EVENTS} WHERE position > ? AND position <= ? ORDER BY position`;
-const ALL_AFTER = `${EVENTS} WHERE position > ? ORDER BY position`;
+/** Version 1 had a row for each event. */
+const FROM_VERSION_1 = `
+  ALTER TABLE events RENAME TO events_v1;
+  ${SCHEMA}
+  INSERT INTO appends (position, stream, revision, count, events, metadata)
+    SELECT position, stream, revision, 1,
+      '[{"id":' || json_quote(id) || ',"type":' || json_quote(type) || ',"data":' || data || '}]', metadata
+    FROM events_v1 ORDER BY position;
+  DROP TABLE events_v1;
+`;
 
-const PAGE_ROWS = 500;
+const LAST_REVISION = 'SELECT revision FROM appends WHERE stream = ? ORDER BY revision DESC LIMIT 1';
+const HEAD = 'SELECT max(position) AS position FROM appends';
+const INTO_APPENDS =
+  'INSERT INTO appends (position, stream, revision, count, events, metadata) VALUES (?, ?, ?, ?, ?, ?)';
+const APPENDS = 'SELECT position, stream, revision, count, events, metadata FROM appends';
+/** Those that hold the lowest revision, the highest, and all between. */
+const OF_STREAM = `${APPENDS} WHERE stream = ?1 AND revision BETWEEN ?2 AND
+  (SELECT min(revision) FROM appends WHERE stream = ?1 AND revision >= ?3) ORDER BY revision`;
+const STREAM = { forwards: OF_STREAM, backwards: `${OF_STREAM} DESC` };
+const STREAM_FROM = `${APPENDS} WHERE stream = ? AND revision >= ? ORDER BY revision`;
+const ALL_BETWEEN = `${APPENDS} WHERE position > ? AND position <= ? ORDER BY position`;
+const ALL_AFTER = `${APPENDS} WHERE position > ? ORDER BY position`;
+
+const PAGE_EVENTS = 500;
 /** A page also ends here (in characters of JSON): 500 events of the largest size would fill the memory. */
 const PAGE_LENGTH = 4 * 1024 * 1024;
 /** How soon an append by another process is noticed. */
@@ -55,26 +69,26 @@ const POLL_MS = 250;
 /** The revision before the first event of a stream. */
 const BEFORE_FIRST = -1n;
 
-/** The columns of a stored event. */
-interface EventRow {
-  readonly position: number;
-  readonly stream: string;
-  readonly revision: number;
-  readonly id: string;
-  readonly type: string;
-  readonly data: string;
-  readonly metadata: string;
-}
+/** An append is read as a whole: which of its events a reader asked for. */
+type Wanted = (event: RecordedEvent) => boolean;
+
+const between =
+  (lowest: bigint, highest?: bigint): Wanted =>
+  ({ revision }) =>
+    revision >= lowest && (highest === undefined || revision <= highest);
+
+const behind =
+  (after: Position): Wanted =>
+  ({ position }) =>
+    position > after;
 
 /** Characters of JSON that are kept for those who follow the log close behind each other. */
 const RECENT_LENGTH = 2 * PAGE_LENGTH;
 
-/** An event with its JSON written out. */
-interface EncodedEvent {
-  readonly id: string;
-  readonly type: string;
-  readonly data: string;
-  readonly metadata: string;
+/** What an append comes to; `append` when it was not there before. */
+interface Written {
+  readonly result: AppendResult;
+  readonly append?: StoredAppend;
 }
 
 interface Page {
@@ -89,14 +103,14 @@ export interface SqliteEventStoreOptions {
 }
 
 /**
- * The event log in one SQLite file. An append is on the disk before it is answered; the appends of one turn of the
- * event loop share a commit. Several processes may open the same file: each sees the others' events within
- * {@link POLL_MS} milliseconds.
+ * The event log in one SQLite file, a row for each append (ADR 0014). An append is on the disk before it is answered; the
+ * appends of one turn of the event loop share a commit. Several processes may open the same file: each sees the others'
+ * events within {@link POLL_MS} milliseconds.
  */
 export class SqliteEventStore extends EventStore {
   protected readonly file: SqliteFile;
   private readonly sleepers = new Set<() => void>();
-  private readonly recent = new RecentEvents(RECENT_LENGTH);
+  private readonly recent = new RecentAppends(RECENT_LENGTH);
   private readonly onState: (state: SubscriptionState) => void;
   private subscriptions = 0;
 
@@ -114,7 +128,8 @@ export class SqliteEventStore extends EventStore {
   ): Promise<AppendResult> {
     const encoded = encodeAppend(stream, expected, events);
     try {
-      const result = await this.file.grouped(() => this.write(stream, expected, encoded));
+      const { result, append } = await this.file.grouped(() => this.write(stream, expected, encoded));
+      if (append !== undefined) this.recent.add(append.before, [append]);
       this.wakeAll();
       return result;
     } catch (error) {
@@ -131,7 +146,8 @@ export class SqliteEventStore extends EventStore {
     let highest = direction === 'backwards' && from !== undefined && from < last ? from : last;
     let left = maxCount;
     while (left > 0 && lowest <= highest) {
-      const page = this.page(Math.min(left, PAGE_ROWS), STREAM[direction], stream, lowest, highest);
+      const wanted = between(lowest, highest);
+      const page = this.page(Math.min(left, PAGE_EVENTS), wanted, STREAM[direction], stream, lowest, highest);
       yield* page.events;
       const reached = page.events.at(-1);
       if (page.ended || reached === undefined) return;
@@ -146,7 +162,7 @@ export class SqliteEventStore extends EventStore {
     const head = await this.head();
     let reached = after;
     while (reached < head) {
-      const page = this.page(PAGE_ROWS, ALL_BETWEEN, reached, head);
+      const page = this.page(PAGE_EVENTS, behind(reached), ALL_BETWEEN, reached, head);
       yield* page.events;
       if (page.ended) return;
       reached = page.events.at(-1)?.position ?? reached;
@@ -155,7 +171,7 @@ export class SqliteEventStore extends EventStore {
   }
 
   async *subscribe(options: SubscribeOptions): AsyncGenerator<Delivery> {
-    const { after, signal, maxBatch = PAGE_ROWS } = options;
+    const { after, signal, maxBatch = PAGE_EVENTS } = options;
     checkCount('maxBatch', maxBatch, 1);
     const tell = this.reporter(options);
     let reached = after;
@@ -215,23 +231,21 @@ export class SqliteEventStore extends EventStore {
   }
 
   /** Runs inside a transaction. */
-  private write(stream: string, expected: ExpectedRevision, events: readonly EncodedEvent[]): AppendResult {
+  private write(stream: string, expected: ExpectedRevision, events: readonly EncodedEvent[]): Written {
     const last = this.lastRevision(stream);
     const before = expected === 'noStream' ? BEFORE_FIRST : expected;
-    if (last === before) return this.insert(stream, before + 1n, events);
+    if (last === before) return this.insert(stream, before, events);
     const repeated = last > before ? this.findRepeated(stream, before + 1n, events) : undefined;
-    if (repeated !== undefined) return repeated;
+    if (repeated !== undefined) return { result: repeated };
     throw new WrongExpectedRevision(stream, expected, last === BEFORE_FIRST ? 'noStream' : last);
   }
 
-  private insert(stream: string, first: bigint, events: readonly EncodedEvent[]): AppendResult {
-    const rows = events.map(({ id, type, data, metadata }, index) => {
-      const revision = first + BigInt(index);
-      return [stream, revision, id, type, data, metadata];
-    });
-    this.file.insert(INTO_EVENTS, rows);
-    const position = toPosition(this.file.get(LAST_INSERTED)?.position ?? null);
-    return { revision: first + BigInt(events.length - 1), position };
+  private insert(stream: string, before: bigint, events: readonly EncodedEvent[]): Written {
+    const head = Number(this.file.get(HEAD)?.position ?? 0);
+    const append = StoredAppend.of(stream, head + events.length, Number(before) + events.length, events);
+    const { position, revision, count, events: json, metadata } = append.row;
+    this.file.run(INTO_APPENDS, position, stream, revision, count, json, metadata);
+    return { result: { revision: BigInt(revision), position: append.position }, append };
   }
 
   /** What the first append answered, when the stream holds exactly these events from this revision on. */
@@ -240,34 +254,42 @@ export class SqliteEventStore extends EventStore {
     first: bigint,
     events: readonly EncodedEvent[],
   ): AppendResult | undefined {
-    const stored = this.file.all(IDS_FROM, stream, first, events.length) as unknown as EventRow[];
+    const stored = this.page(events.length, between(first), STREAM_FROM, stream, first).events;
     const last = stored.at(-1);
     if (last === undefined || !events.every((event, index) => event.id === stored[index]?.id))
       return undefined;
-    return { revision: BigInt(last.revision), position: BigInt(last.position) };
+    return { revision: last.revision, position: last.position };
   }
 
   private lastRevision(stream: string): bigint {
-    const row = this.file.get(LAST_REVISION, stream) as unknown as EventRow | undefined;
+    const row = this.file.get(LAST_REVISION, stream) as unknown as Pick<AppendRow, 'revision'> | undefined;
     return row === undefined ? BEFORE_FIRST : BigInt(row.revision);
   }
 
   /** What comes after a position, from what others have just read or else from the file. */
-  private following(after: Position, maxRows: number): Page {
+  private following(after: Position, maxEvents: number): Page {
     return guarded(() => {
-      const known = this.recent.after(after, maxRows);
+      const known = this.recent.after(after, maxEvents, PAGE_LENGTH);
       if (known !== undefined) {
         const newest = toPosition(this.file.get(HEAD)?.position ?? null);
         return { events: known, ended: known.at(-1)?.position === newest };
       }
-      const read = takeRows(this.file.iterate(ALL_AFTER, after), maxRows);
-      this.recent.add(after, read.events);
-      return pageOf(read);
+      const read = takeAppends(this.file.iterate(ALL_AFTER, after), behind(after), maxEvents);
+      this.recent.add(after, read.appends);
+      return pageOf(read, maxEvents);
     });
   }
 
-  private page(maxRows: number, sql: string, ...values: readonly (string | bigint)[]): Page {
-    return guarded(() => pageOf(takeRows(this.file.iterate(sql, ...values), maxRows)));
+  private page(
+    maxEvents: number,
+    wanted: Wanted,
+    sql: string,
+    ...values: readonly (string | bigint)[]
+  ): Page {
+    const backwards = sql === STREAM.backwards;
+    return guarded(() =>
+      pageOf(takeAppends(this.file.iterate(sql, ...values), wanted, maxEvents, backwards), maxEvents),
+    );
   }
 
   private wakeAll(): void {
@@ -303,10 +325,12 @@ function openFile(path: string): SqliteFile {
 
 function prepareSchema(file: SqliteFile): void {
   const version = () => Number(file.get('PRAGMA user_version')?.user_version);
-  if (version() === 0) {
+  const known = version();
+  const schema = [SCHEMA, FROM_VERSION_1][known];
+  if (schema !== undefined) {
     file.transaction(() => {
       // Another process may have been faster.
-      if (version() === 0) file.exec(SCHEMA);
+      if (version() === known) file.exec(`${schema} PRAGMA user_version = ${String(SCHEMA_VERSION)}`);
     });
   }
   if (version() > SCHEMA_VERSION) {
@@ -361,51 +385,33 @@ function checkText(field: string, text: string): void {
   }
 }
 
-interface ReadPage {
-  readonly events: readonly ReadEvent[];
+interface ReadAppends {
+  readonly appends: readonly StoredAppend[];
+  /** Those of their events that are wanted. */
+  readonly events: readonly RecordedEvent[];
+  /** Nothing came after them. */
   readonly ended: boolean;
 }
 
-const pageOf = ({ events, ended }: ReadPage): Page => ({ events: events.map(({ event }) => event), ended });
+const pageOf = ({ events, ended }: ReadAppends, maxEvents: number): Page => ({
+  events: events.slice(0, maxEvents),
+  ended: ended && events.length <= maxEvents,
+});
 
-/** The first rows as events, and whether these were all. */
-function takeRows(rows: Iterable<SqlRow>, maxRows: number): ReadPage {
-  const events: ReadEvent[] = [];
-  let total = 0;
-  for (const row of rows as Iterable<unknown> as Iterable<EventRow>) {
-    if (events.length === maxRows || total > PAGE_LENGTH) return { events, ended: false };
-    const length = row.data.length + row.metadata.length;
-    events.push({ event: toRecorded(row), length });
-    total += length;
+/** The first appends, until they hold enough events that are wanted. */
+function takeAppends(rows: Iterable<SqlRow>, wanted: Wanted, enough: number, backwards = false): ReadAppends {
+  const appends: StoredAppend[] = [];
+  const events: RecordedEvent[] = [];
+  let length = 0;
+  for (const row of rows as Iterable<unknown> as Iterable<AppendRow>) {
+    if (events.length >= enough || length > PAGE_LENGTH) return { appends, events, ended: false };
+    const append = new StoredAppend(row);
+    appends.push(append);
+    for (const event of backwards ? append.events.toReversed() : append.events)
+      if (wanted(event)) events.push(event);
+    length += append.length;
   }
-  return { events, ended: true };
-}
-
-function toRecorded(row: EventRow): RecordedEvent {
-  return {
-    id: row.id,
-    type: row.type,
-    data: fromJson(row, 'data'),
-    metadata: fromJson(row, 'metadata') as Metadata,
-    stream: row.stream,
-    revision: BigInt(row.revision),
-    position: BigInt(row.position),
-  };
-}
-
-function fromJson(row: EventRow, column: 'data' | 'metadata'): unknown {
-  try {
-    return JSON.parse(row[column]);
-  } catch (error) {
-    const { stream, revision } = row;
-    throw new ClawbackError(
-      'unavailable',
-      'eventUnreadable',
-      `the ${column} of event ${revision} of stream ${stream} is not JSON`,
-      { stream, revision, column },
-      { cause: error },
-    );
-  }
+  return { appends, events, ended: true };
 }
 
 const toPosition = (value: SqlRow[string]): Position => (value === null ? START : BigInt(Number(value)));

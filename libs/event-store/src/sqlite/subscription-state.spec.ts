@@ -69,7 +69,7 @@ describe('the subscriptions of a SQLite event store', () => {
   it('end with the reason when an event cannot be read', async () => {
     await store.append('a', 'noStream', events(1));
     const file = new SqliteFile(path, { durability: 'full' });
-    file.exec(`UPDATE events SET data = '{'`);
+    file.exec(`UPDATE appends SET events = '{'`);
     file.close();
     await expect(collect(store.subscribe({ after: START, signal: abort.signal }))).rejects.toMatchObject({
       code: 'eventUnreadable',
