@@ -68,6 +68,10 @@ class CountedStore extends ReadStore {
     return this.inner.total(view, field, where);
   }
 
+  override spread<Doc>(view: ViewSpec<Doc>, field: string, where: Query['where']) {
+    return this.inner.spread(view, field, where);
+  }
+
   override close() {
     return this.inner.close();
   }

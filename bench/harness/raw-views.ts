@@ -125,6 +125,10 @@ export class RawViews extends ReadStore {
     throw new Error('no queries here');
   }
 
+  override spread(): Promise<never> {
+    throw new Error('no queries here');
+  }
+
   override async close(): Promise<void> {
     await this.end();
   }

@@ -603,6 +603,25 @@ export function describeReadStoreContract(name: string, open: () => Promise<Read
       });
     });
 
+    describe('spread', () => {
+      it('counts the values of a text, and the documents of the one with most', async () => {
+        await put([
+          mail('a', { title: 'x', size: 1 }),
+          mail('b', { title: 'y', size: 1 }),
+          mail('c', { title: 'x', size: 1 }),
+          mail('d', { title: null, size: 1 }),
+          mail('e', { title: 'x', size: 2 }),
+        ]);
+        const spread = (...where: Condition[]) => store.spread(view, 'title', where);
+        expect(await spread()).toEqual({ distinct: 3, most: 3 });
+        expect(await spread({ field: 'size', op: 'lt', value: 2 })).toEqual({ distinct: 3, most: 2 });
+        expect(await spread({ field: 'size', op: 'eq', value: 2 })).toEqual({ distinct: 1, most: 1 });
+        expect(await spread({ field: 'size', op: 'gt', value: 2 })).toEqual({ distinct: 0, most: 0 });
+        await expect(store.spread(view, 'size', [])).rejects.toThrow(TypeError);
+        await expect(store.spread(view, 'tags', [])).rejects.toThrow(TypeError);
+      });
+    });
+
     describe('order and pages', () => {
       it('sorts by id without another order, and in both directions', async () => {
         await put([mail('b'), mail('a'), mail('C'), mail('é')]);

@@ -135,6 +135,14 @@ describe('too many emails for one recipient', () => {
       request({ selection: { query: {}, excluding: [emailRef(1, LEE)] } }),
     );
     expect(plan.emails).toBe(4);
+    const mixed = await tenantWith([...Array<string>(5).fill(LEE), person(1)]);
+    await expectOverLimit(
+      mixed,
+      { query: {}, excluding: [emailRef(6, person(1))] },
+      'recipientOverLimit',
+      { field: 'selection', actual: 5, limit: 4 },
+      /of the 5 emails/,
+    );
   });
 });
 

@@ -332,6 +332,11 @@ class AskedStore extends ReadStore {
     return Promise.resolve({ count: this.size, sum: 0 });
   }
 
+  override spread<Doc>(view: ViewSpec<Doc>, _field: string, where: readonly Condition[]) {
+    this.counted.push({ view, where });
+    return Promise.resolve({ distinct: this.size, most: 1 });
+  }
+
   override checkpoint(): Promise<Position> {
     return Promise.resolve(START);
   }

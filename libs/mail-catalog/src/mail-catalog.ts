@@ -1,6 +1,6 @@
 import { type EventStore } from '#libs/event-store';
 import { type ReadStore, untilFresh, type Page, type Scalar, type Stored, pagesOf } from '#libs/read-store';
-import { SelectionSource, type EmailFilter, type SelectedEmail } from '#libs/remediation';
+import { SelectionSource, type EmailFilter, type Recipients, type SelectedEmail } from '#libs/remediation';
 import type { EmailDoc } from './emails.view.js';
 import { conditionsByKey, conditionsOf, emailDocId, emailsView } from './emails.view.js';
 
@@ -25,6 +25,10 @@ export class MailCatalog extends SelectionSource {
 
   count(tenant: string, filter: EmailFilter): Promise<number> {
     return this.store.count(emailsView, conditionsOf(tenant, filter));
+  }
+
+  recipients(tenant: string, filter: EmailFilter): Promise<Recipients> {
+    return this.store.spread(emailsView, 'recipient', conditionsOf(tenant, filter));
   }
 
   /** Newest first. */

@@ -82,6 +82,14 @@ export interface Total {
   readonly sum: number;
 }
 
+/** How documents are spread over the values of a field. */
+export interface Spread {
+  /** Different values. */
+  readonly distinct: number;
+  /** Documents with the value that most of them have; 0 when there are none. */
+  readonly most: number;
+}
+
 export interface Page<Doc> {
   readonly items: readonly Stored<Doc>[];
   /** Where the next page begins; undefined when there is none. */
@@ -146,6 +154,9 @@ export abstract class ReadStore {
 
   /** How many documents there are, and the sum of a number field over them; where the field has no number it is 0. */
   abstract total<Doc>(view: ViewSpec<Doc>, field: string, where: readonly Condition[]): Promise<Total>;
+
+  /** How the documents are spread over the values of a text field; none of them is read. */
+  abstract spread<Doc>(view: ViewSpec<Doc>, field: string, where: readonly Condition[]): Promise<Spread>;
 
   abstract close(): Promise<void>;
 }

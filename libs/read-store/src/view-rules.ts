@@ -254,6 +254,11 @@ export function checkSummed(view: ViewSpec<never>, field: string): void {
   if (fieldType(view, field) !== 'number') throw misuse(view, `cannot add up ${field}: it is no number`);
 }
 
+/** @throws {TypeError} not a text field. */
+export function checkSpread(view: ViewSpec<never>, field: string): void {
+  if (fieldType(view, field) !== 'text') throw misuse(view, `cannot group by ${field}: it is no text`);
+}
+
 function checkCondition(view: ViewSpec<never>, condition: Condition): CheckedCondition {
   const { field, op } = condition;
   const type = fieldType(view, field);

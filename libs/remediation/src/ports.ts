@@ -1,10 +1,20 @@
 import type { EmailFilter, EmailRef, SelectedEmail } from './domain/index.js';
 
+/** How emails are spread over their recipients. */
+export interface Recipients {
+  /** Different ones. */
+  readonly distinct: number;
+  /** Emails of the one who has most of them. */
+  readonly most: number;
+}
+
 /** What the write side asks the mail catalogue. All addresses and ids are in lower case. */
 export abstract class SelectionSource {
   /** Resolves when everything recorded before the call can be found. @throws {ClawbackError} `unavailable` */
   abstract ready(): Promise<void>;
   abstract count(tenant: string, filter: EmailFilter): Promise<number>;
+  /** How the matches are spread over their recipients. */
+  abstract recipients(tenant: string, filter: EmailFilter): Promise<Recipients>;
   /**
    * All matches in the order of their keys, so that the emails of a message follow each other.
    * @param count how many there are, where that is known: else they are counted to find the best way.

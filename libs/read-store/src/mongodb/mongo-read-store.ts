@@ -1,4 +1,4 @@
-import { MongoClient, type AnyBulkWriteOperation, type Collection, type Db } from 'mongodb';
+import { MongoClient, type AnyBulkWriteOperation, type Collection, type Db, type Document } from 'mongodb';
 import { canonicalJson, inGroups, type Position } from '#libs/kernel';
 import {
   ReadStore,
@@ -6,6 +6,7 @@ import {
   type Condition,
   type Page,
   type Query,
+  type Spread,
   type Stored,
   type Total,
   type ViewSpec,
@@ -15,6 +16,7 @@ import {
   checkConditions,
   checkDiscard,
   checkQuery,
+  checkSpread,
   checkSummed,
   checkView,
   FIRST_BUILD,
@@ -226,6 +228,20 @@ export class MongoReadStore extends ReadStore {
         .aggregate<{ sum: number }>([{ $match: numbers }, { $group: { _id: null, sum: { $sum: path } } }])
         .toArray();
       return { count, sum: group?.sum ?? 0 };
+    });
+  }
+
+  async spread<Doc>(view: ViewSpec<Doc>, field: string, where: readonly Condition[]): Promise<Spread> {
+    checkSpread(view, field);
+    const filter = filterOf(checkConditions(view, where));
+    const { documents } = await this.collection(view);
+    const groups = [{ $match: filter }, { $group: { _id: `$state.f.${field}`, documents: { $sum: 1 } } }];
+    const ask = <Row extends Document>(...then: Document[]): Promise<Row[]> =>
+      documents.aggregate<Row>([...groups, ...then], { allowDiskUse: true }).toArray();
+    return await this.ask(async () => {
+      const [all] = await ask<{ distinct: number }>({ $count: 'distinct' });
+      const [first] = await ask<{ documents: number }>({ $sort: { documents: -1 } }, { $limit: 1 });
+      return { distinct: all?.distinct ?? 0, most: first?.documents ?? 0 };
     });
   }
 

@@ -8,6 +8,7 @@ import {
   type Page,
   type Query,
   type Scalar,
+  type Spread,
   type Stored,
   type Total,
   type ViewSpec,
@@ -17,6 +18,7 @@ import {
   checkConditions,
   checkDiscard,
   checkQuery,
+  checkSpread,
   checkSummed,
   checkView,
   FIRST_BUILD,
@@ -219,6 +221,15 @@ export class SqliteReadStore extends ReadStore {
       const { text, values } = this.table(view).total(field, checkConditions(view, where));
       const row = this.file.get(text, ...values);
       return { count: row?.count as number, sum: row?.sum as number };
+    });
+  }
+
+  spread<Doc>(view: ViewSpec<Doc>, field: string, where: readonly Condition[]): Promise<Spread> {
+    return settled(() => {
+      checkSpread(view, field);
+      const { text, values } = this.table(view).spread(field, checkConditions(view, where));
+      const row = this.file.get(text, ...values);
+      return { distinct: row?.groups as number, most: row?.most as number };
     });
   }
 

@@ -170,6 +170,13 @@ export class ViewTable {
     };
   }
 
+  spread(field: string, where: readonly CheckedCondition[]): Sql {
+    const filter = allOf(where.map(toSql));
+    const groups = `SELECT count(*) AS documents FROM ${this.name}${filter.text} GROUP BY ${columnOf(field)}`;
+    const text = `SELECT count(*) AS groups, coalesce(max(documents), 0) AS most FROM (${groups})`;
+    return { text, values: filter.values };
+  }
+
   /** With `id` at the end, a query in the order of the index needs no sort for its tie-breaker. */
   private index(fields: readonly string[]): string {
     const columns = [...new Set([...fields, 'id'])].map(columnOf);

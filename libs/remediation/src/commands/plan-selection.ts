@@ -15,7 +15,7 @@ import {
   type Selection,
   type Tally,
 } from '../domain/index.js';
-import type { RemediationLimits, SelectionSource } from '../ports.js';
+import type { Recipients, RemediationLimits, SelectionSource } from '../ports.js';
 
 /** A plan that has been cut into batches. Preview and submission make it by the same function. */
 export interface Planned {
@@ -91,20 +91,11 @@ export async function planCopies(
  * Mail to few recipients is more likely a mistake in the query than an attack: either the recipients are many enough, or
  * none of them has too many of the emails (Microsoft's page on remediating mail that was delivered: 40 % and 1,000).
  */
-async function checkRecipients(
-  selected: AsyncIterable<EmailRef> | Iterable<EmailRef>,
+function checkRecipients(
+  emails: number,
+  { distinct, most: mostOfOne }: Recipients,
   limits: RemediationLimits,
-): Promise<void> {
-  const byRecipient = new Map<string, number>();
-  let emails = 0;
-  let mostOfOne = 0;
-  for await (const { recipientEmailAddress } of selected) {
-    const ofThisOne = (byRecipient.get(recipientEmailAddress) ?? 0) + 1;
-    byRecipient.set(recipientEmailAddress, ofThisOne);
-    mostOfOne = Math.max(mostOfOne, ofThisOne);
-    emails += 1;
-  }
-  const distinct = byRecipient.size;
+): void {
   if (distinct >= limits.recipientShare * emails || mostOfOne <= limits.ofOneRecipient) return;
   throw new ClawbackError(
     'limit',
@@ -120,6 +111,21 @@ async function checkRecipients(
       recipientShare: limits.recipientShare,
     },
   );
+}
+
+async function recipientsOf(
+  selected: AsyncIterable<EmailRef> | Iterable<EmailRef>,
+): Promise<Recipients & { readonly emails: number }> {
+  const byRecipient = new Map<string, number>();
+  let emails = 0;
+  let most = 0;
+  for await (const { recipientEmailAddress } of selected) {
+    const ofThisOne = (byRecipient.get(recipientEmailAddress) ?? 0) + 1;
+    byRecipient.set(recipientEmailAddress, ofThisOne);
+    most = Math.max(most, ofThisOne);
+    emails += 1;
+  }
+  return { emails, distinct: byRecipient.size, most };
 }
 
 /**
@@ -197,7 +203,7 @@ async function pickedByHand(
   checkList('selection.emails', refs, limits.byHand, emailKeyOf);
   const found = await source.getMany(tenant, refs.map(emailKeyOf));
   refuseUnknown('selection.emails', refs, found);
-  await checkRecipients(found, limits);
+  checkRecipients(found.length, await recipientsOf(found), limits);
   const emails = [...found].sort((a, b) => (emailKeyOf(a) < emailKeyOf(b) ? -1 : 1));
   return { emails, atLeast: emails.length };
 }
@@ -212,7 +218,7 @@ async function foundByHunting(
   refs: readonly EmailRef[],
 ): Promise<Selected> {
   checkList('selection.emails', refs, limits.hunting, emailKeyOf);
-  await checkRecipients(refs, limits);
+  checkRecipients(refs.length, await recipientsOf(refs), limits);
   const keys = refs.map(emailKeyOf).sort();
   const emails = (async function* () {
     for (let at = 0; at < keys.length; at += HUNTED_AT_ONCE) {
@@ -249,8 +255,15 @@ async function foundByQuery(
   if (count > limit) throw overLimit('selection.query', 'selectionOverLimit', count, limit);
   const left = new Set(excluding.map(emailKeyOf));
   const selected = () => less(source.stream(tenant, selection.query, count), left, limit);
-  // So few cannot be too many for one recipient: they need not be read twice.
-  if (count > limits.ofOneRecipient) await checkRecipients(selected(), limits);
+  // So few cannot be too many for one recipient.
+  if (count > limits.ofOneRecipient) {
+    // The store can count all that match; those of which some are excluded have to be read.
+    const { emails, ...recipients } =
+      left.size === 0
+        ? { emails: count, ...(await source.recipients(tenant, selection.query)) }
+        : await recipientsOf(selected());
+    checkRecipients(emails, recipients, limits);
+  }
   // What is excluded need not be among the matches.
   return { emails: selected(), atLeast: count - left.size };
 }
