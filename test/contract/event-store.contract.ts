@@ -1,6 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import fc from 'fast-check';
 import { collect, isClawbackError, newId, START, type ClawbackError, type Position } from '#libs/kernel';
+import { SEED } from '../support/seed.js';
 import {
   isWrongExpectedRevision,
   MAX_APPEND_BYTES,
@@ -594,6 +596,69 @@ export function describeEventStoreContract(name: string, open: () => Promise<Eve
         expect(Math.max(...seenLate.map((delivery) => delivery.events.length))).toBeLessThanOrEqual(20);
       });
 
+      it('loses nothing for those who fall far behind the others, and come up with them again', async () => {
+        const stream = newStream();
+        const after = await store.head();
+        // Large, so that an adapter which keeps the newest events for all has to let the oldest go.
+        const events = newEvents(40).map((event) => ({
+          ...event,
+          data: { list: Array<number>(4_000).fill(7) },
+        }));
+        const last = events.at(-1)?.id;
+        const rounds = [10, 20, 30, 40];
+        const followers = [1, 3, 500].map((maxBatch) => subscribe({ after, maxBatch }));
+        const [late, later, steady] = followers as [Follower, Follower, Follower];
+        const seen = new Map<Follower, RecordedEvent[]>(followers.map((follower) => [follower, []]));
+        const goOn = async (follower: Follower, until: string | undefined): Promise<void> => {
+          seen.get(follower)?.push(...(await ownUntil(follower, [stream], until)));
+        };
+        for (const follower of followers) {
+          await deliveriesUntil(follower, (delivery) => delivery.caughtUp);
+        }
+        for (const [round, end] of rounds.entries()) {
+          const steadily = goOn(steady, events[end - 1]?.id);
+          for (let index = end - 10; index < end; index += 1) {
+            const expected = index === 0 ? 'noStream' : BigInt(index - 1);
+            await store.append(stream, expected, events.slice(index, index + 1));
+          }
+          await steadily;
+          // One stands still for two rounds at a time, the other goes half of the way.
+          if (round % 2 === 1) await goOn(late, events[end - 1]?.id);
+          if (round < 3) await goOn(later, events[end - 5]?.id);
+        }
+        await goOn(later, last);
+
+        const all = await read(stream);
+        expect(all).toHaveLength(40);
+        for (const follower of followers) expect(seen.get(follower)).toEqual(all);
+      });
+
+      it('gives every follower everything once, whatever their paces and whenever they begin', async () => {
+        const stream = newStream();
+        const after = await store.head();
+        const pace = fc.record({
+          maxBatch: fc.integer({ min: 1, max: 9 }),
+          startsWith: fc.nat({ max: 30 }),
+          turns: fc.nat({ max: 3 }),
+        });
+        const [paces] = fc.sample(fc.array(pace, { minLength: 6, maxLength: 6 }), { numRuns: 1, seed: SEED });
+        const events = newEvents(60);
+        const last = events.at(-1)?.id;
+        const following: Promise<RecordedEvent[]>[] = [];
+        for (let index = 0; index < events.length; index += 2) {
+          for (const { maxBatch, startsWith, turns } of paces ?? []) {
+            if (startsWith !== index / 2) continue;
+            following.push(ownUntil(slowed(subscribe({ after, maxBatch }), turns), [stream], last));
+          }
+          const expected = index === 0 ? 'noStream' : BigInt(index - 1);
+          await store.append(stream, expected, events.slice(index, index + 2));
+        }
+        const all = await read(stream);
+        const given = await Promise.all(following);
+        expect(given.length).toBeGreaterThan(0);
+        for (const each of given) expect(each).toEqual(all);
+      });
+
       it('ends when the signal fires while it waits', async () => {
         const subscription = subscribe({ after: await store.head() });
         await deliveriesUntil(subscription, (delivery) => delivery.caughtUp);
@@ -810,6 +875,16 @@ class StreamModel {
 }
 
 /** The expected revision for an append to a stream with so many events. */
+type Follower = AsyncIterator<Delivery>;
+
+/** Takes so many turns of the event loop after each delivery. */
+const slowed = (follower: Follower, turns: number): Follower => ({
+  async next() {
+    for (let turn = 0; turn < turns; turn += 1) await nextTurn();
+    return await follower.next();
+  },
+});
+
 const revisionAt = (count: number): ExpectedRevision => (count <= 0 ? 'noStream' : BigInt(count - 1));
 
 const newStream = (): string => `contract-${newId()}`;

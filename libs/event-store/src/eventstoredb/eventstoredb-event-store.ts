@@ -23,7 +23,6 @@ import {
   type SubscriptionState,
 } from '../event-store.js';
 import { AllEvents, each } from './all-events.js';
-import { CatchUp } from './catch-up.js';
 import { openConnection, type Connection, type ConnectionOptions } from './connection.js';
 import { encodeAppend, exact, isOurs, positionOf, revisionOf, toRecorded, type Arrived } from './encoding.js';
 import {
@@ -34,6 +33,7 @@ import {
   NoAnswer,
   storeError,
 } from './errors.js';
+import { Follower, SharedTail } from './follower.js';
 import { BUFFERED, incomingRead } from './incoming.js';
 import { Patience, Places, within } from './patience.js';
 
@@ -71,7 +71,7 @@ export class EventStoreDbEventStore extends EventStore {
   private readonly log: AllEvents;
   private readonly places: Places;
   private readonly patienceMs: number;
-  private readonly silenceMs: number;
+  private readonly tail: SharedTail;
   private readonly onState: (state: SubscriptionState) => void;
   private readonly closing = new AbortController();
   private readonly appending = new Set<Promise<unknown>>();
@@ -85,7 +85,7 @@ export class EventStoreDbEventStore extends EventStore {
     this.log = new AllEvents(this.connection);
     this.places = new Places(options.appendsInFlight ?? DEFAULT_APPENDS_IN_FLIGHT);
     this.patienceMs = options.patienceMs ?? DEFAULT_PATIENCE_MS;
-    this.silenceMs = options.silenceMs ?? DEFAULT_SILENCE_MS;
+    this.tail = new SharedTail(this.log, options.silenceMs ?? DEFAULT_SILENCE_MS);
     this.onState = options.onState ?? (() => undefined);
   }
 
@@ -145,7 +145,7 @@ export class EventStoreDbEventStore extends EventStore {
     const report = (state: Omit<SubscriptionState, 'subscription' | 'name'>) => {
       this.onState({ subscription, ...(name === undefined ? {} : { name }), ...state });
     };
-    yield* new CatchUp(this.log, this.silenceMs, { ...options, signal }, report).deliveries();
+    yield* new Follower(this.tail, { ...options, signal }, report).deliveries();
     if (!options.signal.aborted) throw closedError();
   }
 

@@ -1,5 +1,6 @@
 import { START, type Position } from '#libs/kernel';
 import type { RecordedEvent } from '../event-store.js';
+import { firstBehind } from '../first-behind.js';
 import type { StoredAppend } from './stored-append.js';
 
 /**
@@ -28,7 +29,11 @@ export class RecentAppends {
     if (position < this.from || position >= this.end) return undefined;
     const events: RecordedEvent[] = [];
     let length = 0;
-    for (let index = this.firstAfter(position); index < this.appends.length && length <= enough; index += 1) {
+    for (
+      let index = firstBehind(this.appends, (append) => append.position, position);
+      index < this.appends.length && length <= enough;
+      index += 1
+    ) {
       for (const event of this.appends[index]?.events ?? []) {
         if (event.position > position) events.push(event);
         if (events.length === maxCount) return events;
@@ -66,15 +71,5 @@ export class RecentAppends {
     if (count === 0) return;
     this.from = this.appends[count - 1]?.position ?? this.from;
     this.appends = this.appends.slice(count);
-  }
-
-  private firstAfter(position: Position): number {
-    let [low, high] = [0, this.appends.length];
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if ((this.appends[middle]?.position ?? START) <= position) low = middle + 1;
-      else high = middle;
-    }
-    return low;
   }
 }

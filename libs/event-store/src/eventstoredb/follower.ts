@@ -1,0 +1,125 @@
+import type { Position } from '#libs/kernel';
+import type { Delivery, SubscribeOptions, SubscriptionState } from '../event-store.js';
+import { CatchUp } from './catch-up.js';
+import type { AllEvents } from './all-events.js';
+import { LogTail } from './log-tail.js';
+
+const DEFAULT_MAX_BATCH = 500;
+
+type Report = (state: Omit<SubscriptionState, 'subscription' | 'name'>) => void;
+
+/** The tail that the followers of one store share: there is one while anybody follows it. */
+export class SharedTail {
+  private current: LogTail | undefined;
+
+  constructor(
+    readonly log: AllEvents,
+    readonly silenceMs: number,
+  ) {}
+
+  /** Whether somebody who has come so far can go on with the others. */
+  covers(position: Position): boolean {
+    return this.current?.isOpen === true && this.current.covers(position);
+  }
+
+  /** The one that there is, or a new one from here. */
+  from(position: Position): LogTail {
+    if (this.current?.isOpen !== true) this.current = new LogTail(this.log, this.silenceMs, position);
+    return this.current;
+  }
+}
+
+/**
+ * One subscription: by a call of its own until it has come up with the others, then with them, and by a call of its own
+ * again whenever it has fallen too far behind. Ends by its signal only, or by an event that cannot be read.
+ */
+export class Follower {
+  private reached: Position;
+  private toldCaughtUp = false;
+  /** Has seen everything once, as the server said itself; what the others have come to would be said too early. */
+  private cameUp = false;
+  private readonly signal: AbortSignal;
+  private readonly maxBatch: number;
+  private state: SubscriptionState['state'] | undefined;
+
+  constructor(
+    private readonly shared: SharedTail,
+    options: SubscribeOptions,
+    private readonly report: Report,
+  ) {
+    this.reached = options.after;
+    this.signal = options.signal;
+    this.maxBatch = options.maxBatch ?? DEFAULT_MAX_BATCH;
+  }
+
+  async *deliveries(): AsyncGenerator<Delivery> {
+    let fault: unknown;
+    try {
+      while (!this.signal.aborted) {
+        yield* this.alone();
+        yield* this.withOthers();
+      }
+    } catch (error) {
+      fault = error;
+      throw error;
+    } finally {
+      this.tell('ended', fault);
+    }
+  }
+
+  /** Until it has come up with the others, or with the log. */
+  private async *alone(): AsyncGenerator<Delivery> {
+    const options = { after: this.reached, signal: this.signal, maxBatch: this.maxBatch };
+    const tell: Report = ({ state, lastError }) => {
+      if (state !== 'ended') this.tell(state, lastError);
+    };
+    const { log, silenceMs } = this.shared;
+    for await (const delivery of new CatchUp(log, silenceMs, options, tell).deliveries()) {
+      this.took(delivery);
+      yield delivery;
+      if (delivery.caughtUp || (this.cameUp && this.shared.covers(this.reached))) return;
+    }
+  }
+
+  /** Until it has fallen behind what the others have. */
+  private async *withOthers(): AsyncGenerator<Delivery> {
+    const tail = this.shared.from(this.reached);
+    const listener = (state: SubscriptionState['state'], lastError?: unknown): void => {
+      // That the shared call begins somewhere says nothing of this one.
+      if (state !== 'catchingUp' || this.state === 'reconnecting') this.tell(state, lastError);
+    };
+    tail.join(listener);
+    try {
+      while (!this.signal.aborted) {
+        const events = tail.after(this.reached, this.maxBatch);
+        if (events === undefined) return;
+        const last = events.at(-1)?.position ?? this.reached;
+        const caughtUp = tail.caughtUpAt(last);
+        if (events.length > 0 || (caughtUp && !this.toldCaughtUp)) {
+          const delivery = { events, caughtUp };
+          this.took(delivery);
+          if (this.state !== 'reconnecting') this.tell(caughtUp ? 'live' : 'catchingUp');
+          yield delivery;
+        } else {
+          tail.throwFailure();
+          if (!tail.isOpen) return;
+          await tail.more(this.signal);
+        }
+      }
+    } finally {
+      tail.leave(listener);
+    }
+  }
+
+  private took({ events, caughtUp }: Delivery): void {
+    this.reached = events.at(-1)?.position ?? this.reached;
+    this.toldCaughtUp = caughtUp;
+    this.cameUp ||= caughtUp;
+  }
+
+  private tell(state: SubscriptionState['state'], lastError?: unknown): void {
+    if (state === this.state && lastError === undefined) return;
+    this.state = state;
+    this.report({ state, position: this.reached, ...(lastError === undefined ? {} : { lastError }) });
+  }
+}

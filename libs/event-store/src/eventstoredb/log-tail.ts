@@ -1,0 +1,146 @@
+import { START, type Position } from '#libs/kernel';
+import type { Delivery, RecordedEvent, SubscriptionState } from '../event-store.js';
+import { firstBehind } from '../first-behind.js';
+import { CatchUp } from './catch-up.js';
+import { type AllEvents } from './all-events.js';
+
+/** What one follower hears of the connection that all share. */
+export type TailListener = (state: SubscriptionState['state'], lastError?: unknown) => void;
+
+/** Events that are kept for those who are not the first, by {@link weightOf}. */
+const KEPT_WEIGHT = 20_000;
+
+/**
+ * The end of the log as it grows, read once for all who follow it: over the network an event costs more to receive than
+ * to work on. It reads on only while somebody waits for more, and keeps the newest events; whoever falls behind those has
+ * to read for himself. Begins at a position and ends when {@link stop} is called.
+ */
+export class LogTail {
+  private readonly stopping = new AbortController();
+  private readonly deliveries: AsyncIterator<Delivery>;
+  private readonly listeners = new Set<TailListener>();
+  private readonly waiting = new Set<() => void>();
+  private events: RecordedEvent[] = [];
+  private weight = 0;
+  private reading = false;
+  private lastCaughtUp = false;
+  private ended = false;
+  private failure: { readonly error: unknown } | undefined;
+
+  constructor(
+    log: AllEvents,
+    silenceMs: number,
+    /** Before the first of the events that are kept. */
+    private from: Position,
+  ) {
+    const { signal } = this.stopping;
+    const tell = ({ state, lastError }: { state: SubscriptionState['state']; lastError?: unknown }) => {
+      if (state !== 'ended') for (const listener of this.listeners) listener(state, lastError);
+    };
+    this.deliveries = new CatchUp(log, silenceMs, { after: from, signal }, tell).deliveries();
+  }
+
+  /** Whether it goes on. */
+  get isOpen(): boolean {
+    return !this.ended && this.failure === undefined;
+  }
+
+  get followers(): number {
+    return this.listeners.size;
+  }
+
+  /** Whether it has everything after this position that is known of. */
+  covers(position: Position): boolean {
+    return position >= this.from && position <= this.end;
+  }
+
+  /** Whether somebody who has come so far has seen everything there was. */
+  caughtUpAt(position: Position): boolean {
+    return this.lastCaughtUp && this.failure === undefined && position >= this.end;
+  }
+
+  /** At most so many events after a position. Undefined: they are not kept any more. */
+  after(position: Position, maxCount: number): readonly RecordedEvent[] | undefined {
+    if (position < this.from) return undefined;
+    const first = firstBehind(this.events, (event) => event.position, position);
+    return this.events.slice(first, first + maxCount);
+  }
+
+  /** What has ended it, once everything before that is taken. @throws {ClawbackError} `eventUnreadable` */
+  throwFailure(): void {
+    if (this.failure !== undefined) throw this.failure.error;
+  }
+
+  /** Resolves when there may be more, or the signal fires. */
+  more(signal: AbortSignal): Promise<void> {
+    if (signal.aborted) return Promise.resolve();
+    if (!this.reading) {
+      this.reading = true;
+      void this.read();
+    }
+    return new Promise((resolve) => {
+      const wake = (): void => {
+        signal.removeEventListener('abort', wake);
+        this.waiting.delete(wake);
+        resolve();
+      };
+      signal.addEventListener('abort', wake, { once: true });
+      this.waiting.add(wake);
+    });
+  }
+
+  join(listener: TailListener): void {
+    this.listeners.add(listener);
+  }
+
+  /** The last one to leave ends it. */
+  leave(listener: TailListener): void {
+    this.listeners.delete(listener);
+    if (this.listeners.size === 0) this.stop();
+  }
+
+  private stop(): void {
+    this.ended = true;
+    this.stopping.abort();
+    // Nobody asks any more: the call is closed here, unless a read under way closes it.
+    if (!this.reading) void this.deliveries.return?.();
+  }
+
+  private get end(): Position {
+    return this.events.at(-1)?.position ?? this.from;
+  }
+
+  private async read(): Promise<void> {
+    try {
+      const next = await this.deliveries.next();
+      if (next.done === true) this.ended = true;
+      else this.add(next.value);
+    } catch (error) {
+      this.failure = { error };
+    }
+    this.reading = false;
+    for (const wake of [...this.waiting]) wake();
+  }
+
+  private add({ events, caughtUp }: Delivery): void {
+    this.lastCaughtUp = caughtUp;
+    for (const event of events) {
+      this.events.push(event);
+      this.weight += weightOf(event);
+    }
+    let count = 0;
+    while (this.weight > KEPT_WEIGHT && count < this.events.length - 1) {
+      this.weight -= weightOf(this.events[count]);
+      count += 1;
+    }
+    if (count === 0) return;
+    this.from = this.events[count - 1]?.position ?? START;
+    this.events = this.events.slice(count);
+  }
+}
+
+/** About how much an event holds: one, and one for each item of its lists. How long it is is not known once it is read. */
+function weightOf(event: RecordedEvent | undefined): number {
+  const members = Object.values((event?.data ?? {})) as unknown[];
+  return members.reduce<number>((sum, member) => sum + (Array.isArray(member) ? member.length : 0), 1);
+}
