@@ -93,6 +93,37 @@ describe('SqliteReadStore', () => {
       expect(await planOf(query)).toBe(step);
     });
 
+    it.each<[string, Omit<Query, 'limit'>, string]>([
+      [
+        'the next page of ids that begin alike',
+        { where: [{ field: 'id', op: 'startsWith', value: 't/' }], after: ['t/5'] },
+        '+id >= ? AND id < ? AND (id) > (?)',
+      ],
+      [
+        'the same backwards',
+        { where: [{ field: 'id', op: 'startsWith', value: 't/' }], after: ['t/5'], descending: true },
+        'id >= ? AND +id < ? AND (id) < (?)',
+      ],
+      [
+        'the next page of a time, newest first',
+        {
+          where: [tenant, { field: 'at', op: 'gte', value: 1 }, { field: 'at', op: 'lt', value: 9 }],
+          orderBy: ['at'],
+          descending: true,
+          after: [7, '7'],
+        },
+        'f_tenant = ? AND f_at >= ? AND f_at > ? AND +f_at < ? AND (f_at, id) < (?, ?)',
+      ],
+      [
+        'a condition on something else',
+        { where: [{ field: 'id', op: 'startsWith', value: 't/' }], orderBy: ['at'], after: [7, 't/5'] },
+        'id >= ? AND id < ? AND (f_at, id) > (?, ?)',
+      ],
+    ])('seek the place, and not a bound on the same side of it: %s', (_, query, conditions) => {
+      const { text } = new ViewTable(view, 1).select(checkQuery(view, { ...query, limit: 50 }));
+      expect(text).toContain(` WHERE ${conditions} ORDER BY`);
+    });
+
     it('show a sort where no index has the order', async () => {
       expect(await planOf({ where: [], orderBy: ['at'], limit: 50 })).toContain('TEMP B-TREE');
     });

@@ -23,7 +23,6 @@ export interface Sql {
 }
 
 const COLUMN_TYPES: Readonly<Record<FieldType, string>> = { text: 'TEXT', number: 'REAL', tags: 'TEXT' };
-const COMPARISONS = { eq: '=', gt: '>', gte: '>=', lt: '<', lte: '<=' } as const;
 
 /** The table of one build of a view, and the SQL over it. No value is ever part of the text of a statement. */
 export class ViewTable {
@@ -156,12 +155,12 @@ export class ViewTable {
   }
 
   count(where: readonly CheckedCondition[]): Sql {
-    const filter = allOf(where.map(toSql));
+    const filter = allOf(where.map((condition) => toSql(condition)));
     return { text: `SELECT count(*) AS count FROM ${this.name}${filter.text}`, values: filter.values };
   }
 
   total(field: string, where: readonly CheckedCondition[]): Sql {
-    const filter = allOf(where.map(toSql));
+    const filter = allOf(where.map((condition) => toSql(condition)));
     const column = columnOf(field);
     const sum = `coalesce(sum(${column}) FILTER (WHERE ${column} > ?), 0)`;
     return {
@@ -171,7 +170,7 @@ export class ViewTable {
   }
 
   spread(field: string, where: readonly CheckedCondition[]): Sql {
-    const filter = allOf(where.map(toSql));
+    const filter = allOf(where.map((condition) => toSql(condition)));
     const groups = `SELECT count(*) AS documents FROM ${this.name}${filter.text} GROUP BY ${columnOf(field)}`;
     const text = `SELECT count(*) AS groups, coalesce(max(documents), 0) AS most FROM (${groups})`;
     return { text, values: filter.values };
@@ -195,9 +194,12 @@ const tagText = (tags: readonly string[]): string =>
   tags.length === 0 ? '' : `${TAG_SEPARATOR}${tags.join(TAG_SEPARATOR)}${TAG_SEPARATOR}`;
 
 function filterOf({ where, sortBy, descending, after }: CheckedQuery): Sql {
-  const filters = where.map(toSql);
-  if (after !== undefined) filters.push(keyset(sortBy.map(columnOf), descending, after));
-  return allOf(filters);
+  if (after === undefined) return allOf(where.map((condition) => toSql(condition)));
+  const side = descending ? '<' : '>';
+  const filters = where.map((condition) =>
+    toSql(condition, condition.field === sortBy[0] ? side : undefined),
+  );
+  return allOf([...filters, keyset(sortBy.map(columnOf), side, after)]);
 }
 
 function allOf(filters: readonly Sql[]): Sql {
@@ -209,41 +211,52 @@ function allOf(filters: readonly Sql[]): Sql {
 }
 
 /** As a comparison of rows, which an index over these columns can seek. */
-const keyset = (columns: readonly string[], descending: boolean, after: readonly SqlValue[]): Sql => ({
-  text: `(${columns.join(', ')}) ${descending ? '<' : '>'} (${columns.map(() => '?').join(', ')})`,
+const keyset = (columns: readonly string[], side: Side, after: readonly SqlValue[]): Sql => ({
+  text: `(${columns.join(', ')}) ${side} (${columns.map(() => '?').join(', ')})`,
   values: after,
 });
 
-function toSql(condition: CheckedCondition): Sql {
+/** On which side of a value something lies. */
+type Side = '<' | '>';
+
+/**
+ * Of two bounds on the same side SQLite seeks one and compares the other, and with the one of a filter it would go through
+ * all earlier pages again to find the place where the next one begins. The sign keeps an index from being asked for it.
+ */
+const bound = (column: string, side: Side, orEqual: '=' | '', beyond: Side | undefined): string =>
+  `${side === beyond ? '+' : ''}${column} ${side}${orEqual} ?`;
+
+/** @param beyond the side on which the next page lies, for a condition on what it is sorted by. */
+function toSql(condition: CheckedCondition, beyond?: Side): Sql {
   const column = columnOf(condition.field);
   switch (condition.op) {
     case 'in':
       return isOneOf(column, condition.type, condition.value);
     case 'startsWith':
-      return startsWith(column, condition.value);
+      return startsWith(column, condition.value, beyond);
     case 'contains':
       return { text: `instr(${column}, ?) > 0`, values: [condition.value] };
     case 'has':
       return { text: `instr(${column}, ?) > 0`, values: [tagText([condition.value])] };
     case 'eq':
+      return { text: `${column} = ?`, values: [condition.value] };
     case 'gt':
     case 'gte':
+      return {
+        text: bound(column, '>', condition.op === 'gte' ? '=' : '', beyond),
+        values: [condition.value],
+      };
     case 'lt':
-    case 'lte':
-      return comparison(column, condition.type, condition.op, condition.value);
+    case 'lte': {
+      const text = bound(column, '<', condition.op === 'lte' ? '=' : '', beyond);
+      if (condition.type !== 'number') return { text, values: [condition.value] };
+      // What stands for "no number" is below every number, but no number.
+      return {
+        text: `${bound(column, '>', '', beyond)} AND ${text}`,
+        values: [NO_NUMBER, condition.value],
+      };
+    }
   }
-}
-
-function comparison(
-  column: string,
-  type: FieldType,
-  op: keyof typeof COMPARISONS,
-  value: string | number,
-): Sql {
-  const compared = { text: `${column} ${COMPARISONS[op]} ?`, values: [value] };
-  if (type !== 'number' || (op !== 'lt' && op !== 'lte')) return compared;
-  // What stands for "no number" is below every number, but no number.
-  return { text: `${column} > ? AND ${compared.text}`, values: [NO_NUMBER, value] };
 }
 
 /** Few different statements for any number of values, because each is kept prepared. */
@@ -263,8 +276,9 @@ function padToPowerOfTwo<T>(values: readonly T[]): readonly T[] {
 }
 
 /** As a range, which an index can seek. */
-function startsWith(column: string, prefix: string): Sql {
+function startsWith(column: string, prefix: string, beyond: Side | undefined): Sql {
   const end = firstAfter(prefix);
-  if (end === undefined) return { text: `${column} >= ?`, values: [prefix] };
-  return { text: `${column} >= ? AND ${column} < ?`, values: [prefix, end] };
+  const from = bound(column, '>', '=', beyond);
+  if (end === undefined) return { text: from, values: [prefix] };
+  return { text: `${from} AND ${bound(column, '<', '', beyond)}`, values: [prefix, end] };
 }
