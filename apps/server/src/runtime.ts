@@ -38,10 +38,7 @@ import { HttpSender, WebhookDispatcher, WebhookKeys, deliveriesView, webhooksVie
 import { openStores, type Stores } from './stores.js';
 import { messagesOf, retriesOf, targetsOf } from './webhooks/dispatch.js';
 
-/**
- * All views, by name, in the order in which each event reaches them. The history is last: who reads there that a
- * remediation has finished finds every outcome in the log.
- */
+/** All views, by name. */
 export const VIEWS = {
   actionLog: actionLogView,
   copies: copiesView,

@@ -71,6 +71,8 @@ export const historyView: Projection<HistoryDoc> = {
     // Holds all that the limits on active remediations ask for.
     ['tenant', 'status', 'emails', 'id'],
   ],
+  // Who reads here that a remediation has finished finds every outcome in the log.
+  afterOthers: true,
   project,
 };
 

@@ -51,6 +51,10 @@ export class ProjectedView {
     return this.current;
   }
 
+  get afterOthers(): boolean {
+    return this.projection.afterOthers === true;
+  }
+
   get failed(): boolean {
     return this.current.state === 'failed';
   }

@@ -46,6 +46,8 @@ export const amending = <Doc, Draft extends Doc>(
  */
 export interface Projection<Doc> extends ViewSpec<Doc> {
   readonly project: (event: RecordedEvent) => readonly Change<Doc>[];
+  /** Takes every event after the views that do not say so: who finds it here finds it there as well. */
+  readonly afterOthers?: true;
 }
 
 /** The document after a change; undefined where there is none. */

@@ -915,6 +915,26 @@ describe('Projector', () => {
     expect(turns).toBeGreaterThanOrEqual(50);
   });
 
+  it('has the views take events beside each other, and those that come after others after them', async () => {
+    let twoBegins: () => void = () => undefined;
+    const two = new Promise<void>((resolve) => {
+      twoBegins = resolve;
+    });
+    const happened: string[] = [];
+    store.inCommit = async ({ name }) => {
+      happened.push(`${name} begins`);
+      if (name === 'two') twoBegins();
+      await two;
+      happened.push(`${name} ends`);
+    };
+    const last = events.record('Added', [['a', 1]]);
+    const projector = await running([jars('one'), jars('late', { afterOthers: true }), jars('two')]);
+    expect(await projector.whenProjected('late', last, SOON)).toBe(true);
+    expect(happened.slice(0, 2)).toEqual(['one begins', 'two begins']);
+    expect(happened.slice(2, 4).sort()).toEqual(['one ends', 'two ends']);
+    expect(happened.slice(4)).toEqual(['late begins', 'late ends']);
+  });
+
   it('says so when a wait is over in vain', async () => {
     const projector = await running([jars('jars')]);
     expect(await projector.whenProjected('jars', 10n, { timeoutMs: 1 })).toBe(false);

@@ -1,6 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Delivery, EventStore, RecordedEvent } from '#libs/event-store';
-import { pause, START, type Position } from '#libs/kernel';
+import { inFlight, pause, START, type Position } from '#libs/kernel';
 import { backoff } from './backoff.js';
 import { ProjectedView, type ViewState } from './projected-view.js';
 import type { Projection } from './projection.js';
@@ -14,6 +14,7 @@ export interface AnyProjection extends ViewSpec<never> {
     | { readonly id: string; readonly apply: (doc: never) => unknown }
     | { readonly id: string; readonly set: object }
   )[];
+  readonly afterOthers?: true;
 }
 
 export interface ProjectorOptions {
@@ -181,11 +182,20 @@ export class Projector {
     return events.subscribe({ after, signal, maxBatch: batchSize });
   }
 
-  /** Lets other work of this process run between the views. */
+  /**
+   * The views take it beside each other, those that come after others after them: a server works for some while we work on
+   * the others. Other work of this process has its turn between them.
+   */
   private async deliver({ events, caughtUp }: Delivery): Promise<void> {
-    for (const view of this.active()) {
-      await view.take(events, caughtUp);
-      await nextTurn();
+    const active = this.active();
+    for (const late of [false, true]) {
+      const views = active.filter(({ afterOthers }) => afterOthers === late);
+      const taking = inFlight(views.length);
+      for (const view of views) {
+        await taking.add(() => view.take(events, caughtUp));
+        await nextTurn();
+      }
+      await taking.drain();
     }
     this.delivered = events.at(-1)?.position ?? this.delivered;
     this.options.onDelivered?.(events);

@@ -14,7 +14,6 @@ import { buildsOf, type BuildComparison, type ViewBuilds, type ViewBuildsCommand
 export interface ViewKeeperOptions {
   readonly events: EventStore;
   readonly store: ReadStore;
-  /** In the order in which each event reaches them. */
   readonly projections: readonly AnyProjection[];
   readonly clock: Clock;
   /** Names this process in what it records. */
