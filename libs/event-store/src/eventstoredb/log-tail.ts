@@ -141,6 +141,6 @@ export class LogTail {
 
 /** About how much an event holds: one, and one for each item of its lists. How long it is is not known once it is read. */
 function weightOf(event: RecordedEvent | undefined): number {
-  const members = Object.values((event?.data ?? {})) as unknown[];
+  const members = Object.values(event?.data ?? {}) as unknown[];
   return members.reduce<number>((sum, member) => sum + (Array.isArray(member) ? member.length : 0), 1);
 }
