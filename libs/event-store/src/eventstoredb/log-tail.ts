@@ -45,10 +45,6 @@ export class LogTail {
     return !this.ended && this.failure === undefined;
   }
 
-  get followers(): number {
-    return this.listeners.size;
-  }
-
   /** Whether it has everything after this position that is known of. */
   covers(position: Position): boolean {
     return position >= this.from && position <= this.end;
