@@ -13,7 +13,7 @@ const KEPT_WEIGHT = 20_000;
 /**
  * The end of the log as it grows, read once for all who follow it: over the network an event costs more to receive than
  * to work on. It reads on only while somebody waits for more, and keeps the newest events; whoever falls behind those has
- * to read for himself. Begins at a position and ends when {@link stop} is called.
+ * to read for himself. Begins at a position and ends when the last one leaves.
  */
 export class LogTail {
   private readonly stopping = new AbortController();
