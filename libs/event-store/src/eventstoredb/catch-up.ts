@@ -8,7 +8,13 @@ import { Backoff } from './patience.js';
 
 const FIRST_WAIT_MS = 100;
 const LONGEST_WAIT_MS = 5_000;
-const DEFAULT_MAX_BATCH = 500;
+/** Events of one delivery at most, where nothing else is asked for. */
+export const DEFAULT_MAX_BATCH = 500;
+
+type CallState = Exclude<SubscriptionState['state'], 'ended'>;
+
+/** Told of every change of the connection. Must not throw. */
+export type CallListener = (state: CallState, lastError?: unknown) => void;
 
 /** The server has events for us and sends none. */
 class SilentSubscription extends Error {
@@ -29,14 +35,14 @@ export class CatchUp {
   private unreadable: { readonly error: unknown } | undefined;
   private readonly signal: AbortSignal;
   private readonly maxBatch: number;
-  private state: SubscriptionState['state'] | undefined;
+  private state: CallState | undefined;
 
   constructor(
     private readonly log: AllEvents,
     /** Milliseconds of silence after which we ask whether there is something to hear. */
     private readonly silenceMs: number,
     options: SubscribeOptions,
-    private readonly report: (state: Omit<SubscriptionState, 'subscription' | 'name'>) => void,
+    private readonly onState: CallListener,
   ) {
     this.reached = options.after;
     this.signal = options.signal;
@@ -45,27 +51,19 @@ export class CatchUp {
 
   async *deliveries(): AsyncGenerator<Delivery> {
     const backoff = new Backoff(FIRST_WAIT_MS, LONGEST_WAIT_MS);
-    let fault: unknown;
     this.tell('catchingUp');
-    try {
-      while (!this.signal.aborted) {
-        try {
-          for await (const delivery of this.oneCall()) {
-            backoff.reset();
-            yield delivery;
-          }
-        } catch (error) {
-          // Only our own errors are about the events themselves.
-          if (isClawbackError(error)) {
-            fault = error;
-            throw error;
-          }
-          this.tell('reconnecting', error);
+    while (!this.signal.aborted) {
+      try {
+        for await (const delivery of this.oneCall()) {
+          backoff.reset();
+          yield delivery;
         }
-        await pause(backoff.next(), this.signal);
+      } catch (error) {
+        // Only our own errors are about the events themselves.
+        if (isClawbackError(error)) throw error;
+        this.tell('reconnecting', error);
       }
-    } finally {
-      this.tell('ended', fault);
+      await pause(backoff.next(), this.signal);
     }
   }
 
@@ -123,9 +121,9 @@ export class CatchUp {
     else if (!(await call.wait(this.silenceMs, this.signal))) throw new SilentSubscription();
   }
 
-  private tell(state: SubscriptionState['state'], lastError?: unknown): void {
+  private tell(state: CallState, lastError?: unknown): void {
     if (state === this.state && lastError === undefined) return;
     this.state = state;
-    this.report({ state, position: this.reached, ...(lastError === undefined ? {} : { lastError }) });
+    this.onState(state, lastError);
   }
 }

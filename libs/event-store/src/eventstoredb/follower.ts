@@ -1,12 +1,8 @@
 import type { Position } from '#libs/kernel';
 import type { Delivery, SubscribeOptions, SubscriptionState } from '../event-store.js';
-import { CatchUp } from './catch-up.js';
+import { CatchUp, DEFAULT_MAX_BATCH, type CallListener } from './catch-up.js';
 import type { AllEvents } from './all-events.js';
 import { LogTail } from './log-tail.js';
-
-const DEFAULT_MAX_BATCH = 500;
-
-type Report = (state: Omit<SubscriptionState, 'subscription' | 'name'>) => void;
 
 /** The tail that the followers of one store share: there is one while anybody follows it. */
 export class SharedTail {
@@ -36,8 +32,6 @@ export class SharedTail {
 export class Follower {
   private reached: Position;
   private toldCaughtUp = false;
-  /** Has seen everything once, as the server said itself; what the others have come to would be said too early. */
-  private cameUp = false;
   private readonly signal: AbortSignal;
   private readonly maxBatch: number;
   private state: SubscriptionState['state'] | undefined;
@@ -45,7 +39,7 @@ export class Follower {
   constructor(
     private readonly shared: SharedTail,
     options: SubscribeOptions,
-    private readonly report: Report,
+    private readonly report: (state: Omit<SubscriptionState, 'subscription' | 'name'>) => void,
   ) {
     this.reached = options.after;
     this.signal = options.signal;
@@ -55,8 +49,8 @@ export class Follower {
   async *deliveries(): AsyncGenerator<Delivery> {
     let fault: unknown;
     try {
-      while (!this.signal.aborted) {
-        yield* this.alone();
+      for (let again = false; !this.signal.aborted; again = true) {
+        yield* this.alone(again);
         yield* this.withOthers();
       }
     } catch (error) {
@@ -67,24 +61,27 @@ export class Follower {
     }
   }
 
-  /** Until it has come up with the others, or with the log. */
-  private async *alone(): AsyncGenerator<Delivery> {
+  /**
+   * Until it has come up with the log or, not for the first time, with the others: what those have come to says nothing to
+   * somebody who has not once heard from the server that he has seen everything.
+   */
+  private async *alone(again: boolean): AsyncGenerator<Delivery> {
     const options = { after: this.reached, signal: this.signal, maxBatch: this.maxBatch };
-    const tell: Report = ({ state, lastError }) => {
-      if (state !== 'ended') this.tell(state, lastError);
+    const tell: CallListener = (state, lastError) => {
+      this.tell(state, lastError);
     };
     const { log, silenceMs } = this.shared;
     for await (const delivery of new CatchUp(log, silenceMs, options, tell).deliveries()) {
       this.took(delivery);
       yield delivery;
-      if (delivery.caughtUp || (this.cameUp && this.shared.covers(this.reached))) return;
+      if (delivery.caughtUp || (again && this.shared.covers(this.reached))) return;
     }
   }
 
   /** Until it has fallen behind what the others have. */
   private async *withOthers(): AsyncGenerator<Delivery> {
     const tail = this.shared.from(this.reached);
-    const listener = (state: SubscriptionState['state'], lastError?: unknown): void => {
+    const listener: CallListener = (state, lastError) => {
       // That the shared call begins somewhere says nothing of this one.
       if (state !== 'catchingUp' || this.state === 'reconnecting') this.tell(state, lastError);
     };
@@ -114,7 +111,6 @@ export class Follower {
   private took({ events, caughtUp }: Delivery): void {
     this.reached = events.at(-1)?.position ?? this.reached;
     this.toldCaughtUp = caughtUp;
-    this.cameUp ||= caughtUp;
   }
 
   private tell(state: SubscriptionState['state'], lastError?: unknown): void {

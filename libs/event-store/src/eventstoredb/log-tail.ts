@@ -1,11 +1,8 @@
-import { START, type Position } from '#libs/kernel';
-import type { Delivery, RecordedEvent, SubscriptionState } from '../event-store.js';
-import { firstBehind } from '../first-behind.js';
-import { CatchUp } from './catch-up.js';
+import type { Position } from '#libs/kernel';
+import type { Delivery, RecordedEvent } from '../event-store.js';
+import { Newest } from '../newest.js';
+import { CatchUp, type CallListener } from './catch-up.js';
 import { type AllEvents } from './all-events.js';
-
-/** What one follower hears of the connection that all share. */
-export type TailListener = (state: SubscriptionState['state'], lastError?: unknown) => void;
 
 /** Events that are kept for those who are not the first, by {@link weightOf}. */
 const KEPT_WEIGHT = 20_000;
@@ -18,26 +15,22 @@ const KEPT_WEIGHT = 20_000;
 export class LogTail {
   private readonly stopping = new AbortController();
   private readonly deliveries: AsyncIterator<Delivery>;
-  private readonly listeners = new Set<TailListener>();
+  private readonly listeners = new Set<CallListener>();
   private readonly waiting = new Set<() => void>();
-  private events: RecordedEvent[] = [];
-  private weight = 0;
+  private readonly kept: Newest<RecordedEvent>;
   private reading = false;
   private lastCaughtUp = false;
   private ended = false;
   private failure: { readonly error: unknown } | undefined;
 
-  constructor(
-    log: AllEvents,
-    silenceMs: number,
-    /** Before the first of the events that are kept. */
-    private from: Position,
-  ) {
+  /** @param after where it begins. */
+  constructor(log: AllEvents, silenceMs: number, after: Position) {
     const { signal } = this.stopping;
-    const tell = ({ state, lastError }: { state: SubscriptionState['state']; lastError?: unknown }) => {
-      if (state !== 'ended') for (const listener of this.listeners) listener(state, lastError);
+    this.kept = new Newest(after, KEPT_WEIGHT, { position: (event) => event.position, weight: weightOf });
+    const tell: CallListener = (state, lastError) => {
+      for (const listener of this.listeners) listener(state, lastError);
     };
-    this.deliveries = new CatchUp(log, silenceMs, { after: from, signal }, tell).deliveries();
+    this.deliveries = new CatchUp(log, silenceMs, { after, signal }, tell).deliveries();
   }
 
   /** Whether it goes on. */
@@ -47,19 +40,17 @@ export class LogTail {
 
   /** Whether it has everything after this position that is known of. */
   covers(position: Position): boolean {
-    return position >= this.from && position <= this.end;
+    return position >= this.kept.from && position <= this.kept.end;
   }
 
   /** Whether somebody who has come so far has seen everything there was. */
   caughtUpAt(position: Position): boolean {
-    return this.lastCaughtUp && this.failure === undefined && position >= this.end;
+    return this.lastCaughtUp && this.failure === undefined && position >= this.kept.end;
   }
 
   /** At most so many events after a position. Undefined: they are not kept any more. */
   after(position: Position, maxCount: number): readonly RecordedEvent[] | undefined {
-    if (position < this.from) return undefined;
-    const first = firstBehind(this.events, (event) => event.position, position);
-    return this.events.slice(first, first + maxCount);
+    return position < this.kept.from ? undefined : this.kept.behind(position, maxCount);
   }
 
   /** What has ended it, once everything before that is taken. @throws {ClawbackError} `eventUnreadable` */
@@ -85,12 +76,12 @@ export class LogTail {
     });
   }
 
-  join(listener: TailListener): void {
+  join(listener: CallListener): void {
     this.listeners.add(listener);
   }
 
   /** The last one to leave ends it. */
-  leave(listener: TailListener): void {
+  leave(listener: CallListener): void {
     this.listeners.delete(listener);
     if (this.listeners.size === 0) this.stop();
   }
@@ -102,41 +93,24 @@ export class LogTail {
     if (!this.reading) void this.deliveries.return?.();
   }
 
-  private get end(): Position {
-    return this.events.at(-1)?.position ?? this.from;
-  }
-
   private async read(): Promise<void> {
     try {
       const next = await this.deliveries.next();
       if (next.done === true) this.ended = true;
-      else this.add(next.value);
+      else {
+        this.lastCaughtUp = next.value.caughtUp;
+        this.kept.add(next.value.events);
+      }
     } catch (error) {
       this.failure = { error };
     }
     this.reading = false;
     for (const wake of [...this.waiting]) wake();
   }
-
-  private add({ events, caughtUp }: Delivery): void {
-    this.lastCaughtUp = caughtUp;
-    for (const event of events) {
-      this.events.push(event);
-      this.weight += weightOf(event);
-    }
-    let count = 0;
-    while (this.weight > KEPT_WEIGHT && count < this.events.length - 1) {
-      this.weight -= weightOf(this.events[count]);
-      count += 1;
-    }
-    if (count === 0) return;
-    this.from = this.events[count - 1]?.position ?? START;
-    this.events = this.events.slice(count);
-  }
 }
 
 /** About how much an event holds: one, and one for each item of its lists. How long it is is not known once it is read. */
-function weightOf(event: RecordedEvent | undefined): number {
-  const members = Object.values(event?.data ?? {}) as unknown[];
+function weightOf({ data }: RecordedEvent): number {
+  const members = Object.values(data ?? {}) as unknown[];
   return members.reduce<number>((sum, member) => sum + (Array.isArray(member) ? member.length : 0), 1);
 }

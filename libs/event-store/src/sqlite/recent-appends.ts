@@ -1,6 +1,6 @@
 import { START, type Position } from '#libs/kernel';
 import type { RecordedEvent } from '../event-store.js';
-import { firstBehind } from '../first-behind.js';
+import { Newest } from '../newest.js';
 import type { StoredAppend } from './stored-append.js';
 
 /**
@@ -9,16 +9,13 @@ import type { StoredAppend } from './stored-append.js';
  * the same events again.
  */
 export class RecentAppends {
-  private appends: StoredAppend[] = [];
-  private length = 0;
-  /** Before the first of the events. */
-  private from: Position = START;
+  private readonly kept: Newest<StoredAppend>;
 
-  constructor(private readonly maxLength: number) {}
-
-  /** The last position that is in here; the next appends to add are those after it. */
-  get end(): Position {
-    return this.appends.at(-1)?.position ?? this.from;
+  constructor(maxLength: number) {
+    this.kept = new Newest(START, maxLength, {
+      position: (append) => append.position,
+      weight: (append) => append.length,
+    });
   }
 
   /**
@@ -26,19 +23,16 @@ export class RecentAppends {
    * they are not here any more, or not yet.
    */
   after(position: Position, maxCount: number, enough = Infinity): readonly RecordedEvent[] | undefined {
-    if (position < this.from || position >= this.end) return undefined;
+    if (position < this.kept.from || position >= this.kept.end) return undefined;
     const events: RecordedEvent[] = [];
     let length = 0;
-    for (
-      let index = firstBehind(this.appends, (append) => append.position, position);
-      index < this.appends.length && length <= enough;
-      index += 1
-    ) {
-      for (const event of this.appends[index]?.events ?? []) {
+    for (const append of this.kept.behind(position)) {
+      if (length > enough) break;
+      for (const event of append.events) {
         if (event.position > position) events.push(event);
         if (events.length === maxCount) return events;
       }
-      length += this.appends[index]?.length ?? 0;
+      length += append.length;
     }
     return events;
   }
@@ -46,30 +40,10 @@ export class RecentAppends {
   /** Takes in what follows on a position. What does not follow on what is here takes its place. */
   add(after: Position, appends: readonly StoredAppend[]): void {
     const [first] = appends;
-    if (first === undefined) return;
-    if (after !== this.end) {
-      // A reader of the past does not push out what is new.
-      if (after < this.end) return;
-      this.appends = [];
-      this.length = 0;
-      // Whoever has stopped within an append has it all read.
-      this.from = first.before < after ? first.before : after;
-    }
-    for (const append of appends) {
-      this.appends.push(append);
-      this.length += append.length;
-    }
-    this.forgetOldest();
-  }
-
-  private forgetOldest(): void {
-    let count = 0;
-    while (this.length > this.maxLength && count < this.appends.length - 1) {
-      this.length -= this.appends[count]?.length ?? 0;
-      count += 1;
-    }
-    if (count === 0) return;
-    this.from = this.appends[count - 1]?.position ?? this.from;
-    this.appends = this.appends.slice(count);
+    // A reader of the past does not push out what is new.
+    if (first === undefined || after < this.kept.end) return;
+    // Whoever has stopped within an append has it all read.
+    if (after > this.kept.end) this.kept.beginAt(first.before < after ? first.before : after);
+    this.kept.add(appends);
   }
 }
