@@ -146,8 +146,15 @@ export class SqliteEventStore extends EventStore {
     let highest = direction === 'backwards' && from !== undefined && from < last ? from : last;
     let left = maxCount;
     while (left > 0 && lowest <= highest) {
-      const wanted = between(lowest, highest);
-      const page = this.page(Math.min(left, PAGE_EVENTS), wanted, STREAM[direction], stream, lowest, highest);
+      const reading = { wanted: between(lowest, highest), backwards: direction === 'backwards' };
+      const page = this.page(
+        Math.min(left, PAGE_EVENTS),
+        reading,
+        STREAM[direction],
+        stream,
+        lowest,
+        highest,
+      );
       yield* page.events;
       const reached = page.events.at(-1);
       if (page.ended || reached === undefined) return;
@@ -162,7 +169,7 @@ export class SqliteEventStore extends EventStore {
     const head = await this.head();
     let reached = after;
     while (reached < head) {
-      const page = this.page(PAGE_EVENTS, behind(reached), ALL_BETWEEN, reached, head);
+      const page = this.page(PAGE_EVENTS, { wanted: behind(reached) }, ALL_BETWEEN, reached, head);
       yield* page.events;
       if (page.ended) return;
       reached = page.events.at(-1)?.position ?? reached;
@@ -254,7 +261,7 @@ export class SqliteEventStore extends EventStore {
     first: bigint,
     events: readonly EncodedEvent[],
   ): AppendResult | undefined {
-    const stored = this.page(events.length, between(first), STREAM_FROM, stream, first).events;
+    const stored = this.page(events.length, { wanted: between(first) }, STREAM_FROM, stream, first).events;
     const last = stored.at(-1);
     if (last === undefined || !events.every((event, index) => event.id === stored[index]?.id))
       return undefined;
@@ -282,11 +289,10 @@ export class SqliteEventStore extends EventStore {
 
   private page(
     maxEvents: number,
-    wanted: Wanted,
+    { wanted, backwards = false }: { readonly wanted: Wanted; readonly backwards?: boolean },
     sql: string,
     ...values: readonly (string | bigint)[]
   ): Page {
-    const backwards = sql === STREAM.backwards;
     return guarded(() =>
       pageOf(takeAppends(this.file.iterate(sql, ...values), wanted, maxEvents, backwards), maxEvents),
     );

@@ -155,12 +155,12 @@ export class ViewTable {
   }
 
   count(where: readonly CheckedCondition[]): Sql {
-    const filter = allOf(where.map((condition) => toSql(condition)));
+    const filter = matching(where);
     return { text: `SELECT count(*) AS count FROM ${this.name}${filter.text}`, values: filter.values };
   }
 
   total(field: string, where: readonly CheckedCondition[]): Sql {
-    const filter = allOf(where.map((condition) => toSql(condition)));
+    const filter = matching(where);
     const column = columnOf(field);
     const sum = `coalesce(sum(${column}) FILTER (WHERE ${column} > ?), 0)`;
     return {
@@ -170,7 +170,7 @@ export class ViewTable {
   }
 
   spread(field: string, where: readonly CheckedCondition[]): Sql {
-    const filter = allOf(where.map((condition) => toSql(condition)));
+    const filter = matching(where);
     const groups = `SELECT count(*) AS documents FROM ${this.name}${filter.text} GROUP BY ${columnOf(field)}`;
     const text = `SELECT count(*) AS groups, coalesce(max(documents), 0) AS most FROM (${groups})`;
     return { text, values: filter.values };
@@ -194,13 +194,16 @@ const tagText = (tags: readonly string[]): string =>
   tags.length === 0 ? '' : `${TAG_SEPARATOR}${tags.join(TAG_SEPARATOR)}${TAG_SEPARATOR}`;
 
 function filterOf({ where, sortBy, descending, after }: CheckedQuery): Sql {
-  if (after === undefined) return allOf(where.map((condition) => toSql(condition)));
+  if (after === undefined) return matching(where);
   const side = descending ? '<' : '>';
   const filters = where.map((condition) =>
     toSql(condition, condition.field === sortBy[0] ? side : undefined),
   );
   return allOf([...filters, keyset(sortBy.map(columnOf), side, after)]);
 }
+
+const matching = (where: readonly CheckedCondition[]): Sql =>
+  allOf(where.map((condition) => toSql(condition)));
 
 function allOf(filters: readonly Sql[]): Sql {
   if (filters.length === 0) return { text: '', values: [] };

@@ -92,8 +92,7 @@ export async function planCopies(
  * none of them has too many of the emails (Microsoft's page on remediating mail that was delivered: 40 % and 1,000).
  */
 function checkRecipients(
-  emails: number,
-  { distinct, most: mostOfOne }: Recipients,
+  { emails, distinct, most: mostOfOne }: Recipients & { readonly emails: number },
   limits: RemediationLimits,
 ): void {
   if (distinct >= limits.recipientShare * emails || mostOfOne <= limits.ofOneRecipient) return;
@@ -203,7 +202,7 @@ async function pickedByHand(
   checkList('selection.emails', refs, limits.byHand, emailKeyOf);
   const found = await source.getMany(tenant, refs.map(emailKeyOf));
   refuseUnknown('selection.emails', refs, found);
-  checkRecipients(found.length, await recipientsOf(found), limits);
+  checkRecipients(await recipientsOf(found), limits);
   const emails = [...found].sort((a, b) => (emailKeyOf(a) < emailKeyOf(b) ? -1 : 1));
   return { emails, atLeast: emails.length };
 }
@@ -218,7 +217,7 @@ async function foundByHunting(
   refs: readonly EmailRef[],
 ): Promise<Selected> {
   checkList('selection.emails', refs, limits.hunting, emailKeyOf);
-  checkRecipients(refs.length, await recipientsOf(refs), limits);
+  checkRecipients(await recipientsOf(refs), limits);
   const keys = refs.map(emailKeyOf).sort();
   const emails = (async function* () {
     for (let at = 0; at < keys.length; at += HUNTED_AT_ONCE) {
@@ -258,11 +257,11 @@ async function foundByQuery(
   // So few cannot be too many for one recipient.
   if (count > limits.ofOneRecipient) {
     // The store can count all that match; those of which some are excluded have to be read.
-    const { emails, ...recipients } =
+    const recipients =
       left.size === 0
         ? { emails: count, ...(await source.recipients(tenant, selection.query)) }
         : await recipientsOf(selected());
-    checkRecipients(emails, recipients, limits);
+    checkRecipients(recipients, limits);
   }
   // What is excluded need not be among the matches.
   return { emails: selected(), atLeast: count - left.size };
