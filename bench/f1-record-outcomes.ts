@@ -147,16 +147,26 @@ async function rawInFile(
     metadata: JSON.stringify(metadata),
   });
   const ready = appends.map(({ stream, events }) => ({ stream, events: events.map(written) }));
+  return await secondsInGroups(db, ready, ({ stream, events: made }, index) => {
+    const events = text === 'made before' ? made : appends[index]?.events.map(written);
+    events?.forEach(({ id, type, data, metadata }, revision) => {
+      insert.run(stream, revision, id, type, data, metadata);
+    });
+  });
+}
+
+/** Writes as many appends to a transaction as the product has under way, and closes the file. */
+async function secondsInGroups<T>(
+  db: ReturnType<typeof openRawSqlite>,
+  appends: readonly T[],
+  write: (append: T, index: number) => void,
+): Promise<number> {
   const seconds = await timed(() => {
-    for (let first = 0; first < ready.length; first += APPENDS_IN_FLIGHT) {
+    for (let first = 0; first < appends.length; first += APPENDS_IN_FLIGHT) {
       db.exec('BEGIN IMMEDIATE');
-      for (let index = first; index < Math.min(first + APPENDS_IN_FLIGHT, ready.length); index += 1) {
-        const stream = ready[index]?.stream ?? '';
-        const events = text === 'made before' ? ready[index]?.events : appends[index]?.events.map(written);
-        events?.forEach(({ id, type, data, metadata }, revision) => {
-          insert.run(stream, revision, id, type, data, metadata);
-        });
-      }
+      appends.slice(first, first + APPENDS_IN_FLIGHT).forEach((append, index) => {
+        write(append, first + index);
+      });
       db.exec('COMMIT');
     }
   });
@@ -176,25 +186,12 @@ async function rawAppendsInFile({ size, directory }: PartInput) {
     'INSERT INTO appends (position, stream, revision, count, events, metadata) VALUES (?, ?, ?, ?, ?, ?)',
   );
   let position = 0;
-  const seconds = await timed(() => {
-    for (let first = 0; first < appends.length; first += APPENDS_IN_FLIGHT) {
-      db.exec('BEGIN IMMEDIATE');
-      for (const { stream, events } of appends.slice(first, first + APPENDS_IN_FLIGHT)) {
-        const json = JSON.stringify(events.map(({ id, type, data }) => ({ id, type, data })));
-        position += events.length;
-        insert.run(
-          position,
-          stream,
-          events.length - 1,
-          events.length,
-          json,
-          JSON.stringify(events[0]?.metadata),
-        );
-      }
-      db.exec('COMMIT');
-    }
+  const seconds = await secondsInGroups(db, appends, ({ stream, events }) => {
+    const json = JSON.stringify(events.map(({ id, type, data }) => ({ id, type, data })));
+    const metadata = JSON.stringify(events[0]?.metadata);
+    position += events.length;
+    insert.run(position, stream, events.length - 1, events.length, json, metadata);
   });
-  db.close();
   return { perSecond: size / seconds };
 }
 

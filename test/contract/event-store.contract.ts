@@ -874,7 +874,6 @@ class StreamModel {
   }
 }
 
-/** The expected revision for an append to a stream with so many events. */
 type Follower = AsyncIterator<Delivery>;
 
 /** Takes so many turns of the event loop after each delivery. */
@@ -885,6 +884,7 @@ const slowed = (follower: Follower, turns: number): Follower => ({
   },
 });
 
+/** The expected revision for an append to a stream with so many events. */
 const revisionAt = (count: number): ExpectedRevision => (count <= 0 ? 'noStream' : BigInt(count - 1));
 
 const newStream = (): string => `contract-${newId()}`;
