@@ -51,7 +51,7 @@ async function raw({ size, target, prepared }: PartInput) {
   const seconds = await timed(
     target.mongoUrl === undefined
       ? () => {
-          const db = openRawSqlite(join(prepared, 'read.db'), 'NORMAL');
+          const db = openRawSqlite(join(prepared, 'views', 'actionLog.db'), 'NORMAL');
           const cursor = db.prepare('SELECT doc FROM actionLog_v1 WHERE f_planId = ? ORDER BY id');
           for (const row of cursor.iterate(LONG_LOG_PLAN)) read((row as { doc: string }).doc);
           db.close();

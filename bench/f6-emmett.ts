@@ -68,7 +68,7 @@ function workload(size: number): Workload {
 async function ours({ size, directory }: PartInput) {
   const { remediation, batches } = workload(size);
   const events = new SqliteEventStore(join(directory, 'events.db'));
-  const store = new SqliteReadStore(join(directory, 'read.db'));
+  const store = new SqliteReadStore(join(directory, 'views'));
   const projector = new Projector({ events, store, projections: PROJECTIONS });
   await projector.start();
   const seconds = await timed(async () => {

@@ -22,7 +22,7 @@ export async function openReadStore(
   database = newDatabaseName(),
 ): Promise<{ readonly store: ReadStore; dispose(): Promise<void> }> {
   if (mongoUrl === undefined) {
-    const embedded = new SqliteReadStore(join(directory, 'read.db'));
+    const embedded = new SqliteReadStore(join(directory, 'views'));
     return { store: embedded, dispose: () => embedded.close() };
   }
   const { MongoReadStore } = await import('#libs/read-store/mongodb');

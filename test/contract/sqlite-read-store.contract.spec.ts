@@ -6,14 +6,13 @@ import { describeReadStoreContract } from './read-store.contract.js';
 
 describeReadStoreContract('SQLite', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'read-store-'));
-  const path = join(folder, 'read.db');
-  const store = new SqliteReadStore(path);
+  const store = new SqliteReadStore(folder);
   let current = store;
   return {
     store,
     async reopen() {
       await current.close();
-      current = new SqliteReadStore(path);
+      current = new SqliteReadStore(folder);
       return current;
     },
     async dispose() {

@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
@@ -298,9 +298,7 @@ describe(`the journey, its process killed again and again (seed ${dice.seed})`, 
         [...(await foldersOf(lab.dataDirectory, input.copies))].sort(),
       );
 
-      for (const name of await readdir(lab.dataDirectory)) {
-        if (name.startsWith('read.db')) await rm(join(lab.dataDirectory, name));
-      }
+      await rm(join(lab.dataDirectory, 'views'), { recursive: true });
       lab.lookout.forget();
       const views = async (): Promise<readonly { state: string; position: string }[]> =>
         (bodyOf(await lab.api.get('/health/ready'), 200) as { views: { state: string; position: string }[] })
@@ -362,7 +360,7 @@ describe(`the journey, its process killed again and again (seed ${dice.seed})`, 
 
   /** The documents of the views themselves, each with the position of its last event. */
   const storedViews = async () => {
-    const store = new SqliteReadStore(join(lab.dataDirectory, 'read.db'));
+    const store = new SqliteReadStore(join(lab.dataDirectory, 'views'));
     try {
       const all = async <Doc>(view: Projection<Doc>, ids: readonly string[]) => {
         await store.prepare(view);

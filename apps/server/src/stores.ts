@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { rmSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { type EventStore, type WorkQueue } from '#libs/event-store';
@@ -101,8 +102,14 @@ async function serverEvents(
   };
 }
 
+/** One file held all views once. They are made again from the log, each in a file of its own (ADR 0015). */
+function removeOldViews(directory: string): void {
+  for (const suffix of ['', '-wal', '-shm']) rmSync(join(directory, `read.db${suffix}`), { force: true });
+}
+
 function embeddedViews({ data }: Config): { readStore: ReadStore; viewStore: ReadStore } {
-  const store = new SqliteReadStore(join(data.directory, 'read.db'));
+  removeOldViews(data.directory);
+  const store = new SqliteReadStore(join(data.directory, 'views'));
   return { readStore: store, viewStore: store };
 }
 

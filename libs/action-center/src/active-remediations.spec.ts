@@ -29,7 +29,7 @@ describe('ActiveRemediationsOfView', () => {
 
   beforeEach(async () => {
     folder = await mkdtemp(join(tmpdir(), 'active-'));
-    store = new CountingStore(join(folder, 'read.db'));
+    store = new CountingStore(folder);
     await store.prepare(historyView);
     active = new ActiveRemediationsOfView(store);
   });

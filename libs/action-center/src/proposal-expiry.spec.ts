@@ -21,7 +21,7 @@ describe('ProposalExpiry', () => {
   let store: SqliteReadStore;
   beforeEach(async () => {
     folder = await mkdtemp(join(tmpdir(), 'expiry-'));
-    store = new SqliteReadStore(join(folder, 'read.db'));
+    store = new SqliteReadStore(folder);
     await store.prepare(historyView);
   });
   afterEach(async () => {

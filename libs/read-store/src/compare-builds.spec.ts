@@ -29,7 +29,7 @@ describe('compareBuilds', () => {
 
   beforeEach(async () => {
     folder = await mkdtemp(join(tmpdir(), 'compare-builds-'));
-    store = new SqliteReadStore(join(folder, 'read.db'));
+    store = new SqliteReadStore(folder);
   });
 
   afterEach(async () => {

@@ -179,7 +179,7 @@ describe('Projector', () => {
 
   beforeEach(async () => {
     folder = await mkdtemp(join(tmpdir(), 'projector-'));
-    store = new TryingStore(join(folder, 'read.db'));
+    store = new TryingStore(folder);
     events = new FakeEvents();
     started = [];
     states = [];

@@ -144,7 +144,7 @@ describe('ViewKeeper', () => {
     log = new InMemoryLog();
     events = new InMemoryEventStore(log);
     stores = [];
-    store = openStore('read.db');
+    store = openStore('views');
     keepers = [];
     errors = [];
     unreadable = () => false;
@@ -158,8 +158,8 @@ describe('ViewKeeper', () => {
     await rm(folder, { recursive: true });
   });
 
-  function openStore(file: string): TryingStore {
-    const opened = new TryingStore(join(folder, file));
+  function openStore(name: string): TryingStore {
+    const opened = new TryingStore(join(folder, name));
     stores.push(opened);
     return opened;
   }
@@ -246,7 +246,7 @@ describe('ViewKeeper', () => {
 
   /** Behind the back of the store, as a fault of a disk or of an earlier program. */
   function damage(id: string, seen: number, place = 'tallies_v1'): void {
-    const file = new SqliteFile(join(folder, 'read.db'), { durability: 'normal' });
+    const file = new SqliteFile(join(folder, 'views', 'tallies.db'), { durability: 'normal' });
     file.run(`UPDATE ${place} SET doc = ? WHERE id = ?`, JSON.stringify({ seen }), id);
     file.close();
   }
@@ -553,7 +553,7 @@ describe('ViewKeeper', () => {
       await untilBuilds('1 standby,2 active read');
       await first.stop();
       await store.close();
-      store = openStore('read.db');
+      store = openStore('views');
       const second = await running();
       await until(
         () => second.state().length,
@@ -572,7 +572,7 @@ describe('ViewKeeper', () => {
       await ask({ type: 'Discard' });
       await untilBuilds('2 active read');
       await first.stop();
-      store = openStore('another.db');
+      store = openStore('others');
       await running();
       await untilBuilds('2 active read');
       expect(await talliesIn(view)).toEqual({ a: 2, b: 1 });
@@ -745,7 +745,7 @@ describe('ViewKeeper', () => {
     it('of two stores record one outcome, and the slower one reads its build once that is complete', async () => {
       const many = Array.from({ length: 2400 }, (_, index) => `thing-${String(index % 30)}`);
       const last = await happens(...many);
-      const slow = openStore('slow.db');
+      const slow = openStore('slow');
       await running();
       await running({ store: slow });
       for (const one of [store, slow]) {

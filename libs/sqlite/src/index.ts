@@ -1,1 +1,2 @@
+export * from './file-changes.js';
 export * from './sqlite-file.js';

@@ -1,5 +1,5 @@
 import { ClawbackError, invalidInput, isClawbackError, START, type Position } from '#libs/kernel';
-import { SqliteFile, type SqlRow } from '#libs/sqlite';
+import { FileChanges, SqliteFile, type SqlRow } from '#libs/sqlite';
 import { checkAppend, checkAppendSize, checkCount, metadataToJson, toJson } from '../append-rules.js';
 import { RecentAppends } from './recent-appends.js';
 import { StoredAppend, type AppendRow, type EncodedEvent } from './stored-append.js';
@@ -65,7 +65,7 @@ const PAGE_EVENTS = 500;
 /** A page also ends here (in characters of JSON): 500 events of the largest size would fill the memory. */
 const PAGE_LENGTH = 4 * 1024 * 1024;
 /** How soon an append by another process is noticed. */
-const POLL_MS = 250;
+const LOOK_EVERY_MS = 10;
 /** The revision before the first event of a stream. */
 const BEFORE_FIRST = -1n;
 
@@ -105,11 +105,11 @@ export interface SqliteEventStoreOptions {
 /**
  * The event log in one SQLite file, a row for each append (ADR 0014). An append is on the disk before it is answered; the
  * appends of one turn of the event loop share a commit. Several processes may open the same file: each sees the others'
- * events within {@link POLL_MS} milliseconds.
+ * events within {@link LOOK_EVERY_MS} milliseconds.
  */
 export class SqliteEventStore extends EventStore {
   protected readonly file: SqliteFile;
-  private readonly sleepers = new Set<() => void>();
+  private readonly changes: FileChanges;
   private readonly recent = new RecentAppends(RECENT_LENGTH);
   private readonly onState: (state: SubscriptionState) => void;
   private subscriptions = 0;
@@ -119,6 +119,7 @@ export class SqliteEventStore extends EventStore {
     super();
     this.onState = onState;
     this.file = guarded(() => openFile(path));
+    this.changes = new FileChanges(this.file, LOOK_EVERY_MS);
   }
 
   async append(
@@ -130,7 +131,7 @@ export class SqliteEventStore extends EventStore {
     try {
       const { result, append } = await this.file.grouped(() => this.write(stream, expected, encoded));
       if (append !== undefined) this.recent.add(append.before, [append]);
-      this.wakeAll();
+      this.changes.wakeAll();
       return result;
     } catch (error) {
       throw storeError(error);
@@ -189,7 +190,7 @@ export class SqliteEventStore extends EventStore {
       while (!signal.aborted) {
         const { events, ended } = this.following(reached, maxBatch);
         if (events.length === 0 && toldCaughtUp) {
-          await this.sleep(signal);
+          await this.changes.next({ signal });
           continue;
         }
         reached = events.at(-1)?.position ?? reached;
@@ -233,7 +234,7 @@ export class SqliteEventStore extends EventStore {
       guarded(() => {
         this.file.close();
       });
-      this.wakeAll();
+      this.changes.wakeAll();
     });
   }
 
@@ -296,25 +297,6 @@ export class SqliteEventStore extends EventStore {
     return guarded(() =>
       pageOf(takeAppends(this.file.iterate(sql, ...values), wanted, maxEvents, backwards), maxEvents),
     );
-  }
-
-  private wakeAll(): void {
-    for (const wake of [...this.sleepers]) wake();
-  }
-
-  /** Resolves after an append through this object, after the poll interval, when the signal fires or at close. */
-  private sleep(signal: AbortSignal): Promise<void> {
-    return new Promise((resolve) => {
-      const wake = () => {
-        clearTimeout(timer);
-        signal.removeEventListener('abort', wake);
-        this.sleepers.delete(wake);
-        resolve();
-      };
-      const timer = setTimeout(wake, POLL_MS);
-      signal.addEventListener('abort', wake, { once: true });
-      this.sleepers.add(wake);
-    });
   }
 }
 

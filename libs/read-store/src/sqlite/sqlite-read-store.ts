@@ -1,6 +1,7 @@
+import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { canonicalJson, ClawbackError, inGroups, START, type Position } from '#libs/kernel';
-import { SqliteFile, type SqlValue } from '#libs/sqlite';
+import { FileChanges, SqliteFile, type SqlValue } from '#libs/sqlite';
 import {
   ReadStore,
   type Builds,
@@ -50,176 +51,183 @@ const MOVE_CHECKPOINT = `INSERT INTO checkpoints (view, position) VALUES (?, ?)
 
 const IDS_PER_STATEMENT = 1000;
 
-/** How soon a commit through another object is noticed by those who wait for one. */
-const LOOK_AGAIN_MS = 250;
+/** How soon a commit of another process is noticed by those who wait for one. */
+const LOOK_EVERY_MS = 5;
+
+/** What is open of one view. */
+interface ViewFile {
+  readonly file: SqliteFile;
+  readonly changes: FileChanges;
+  /** By the name of the place. */
+  readonly tables: Map<string, ViewTable>;
+}
 
 /**
- * The read models in one SQLite file, a table per build of a view. Only one process may have the file open. A power loss
- * may take back the last commits, each as a whole with its checkpoint: the same events are then projected again.
- * Positions up to 2^53.
+ * The read models in a directory: a SQLite file for each view, in it a table for each build. Several processes may open
+ * it; each view is best written by one of them, since a file has one writer at a time, and one process may write one view
+ * while another writes another (ADR 0015). A power loss may take back the last commits, each as a whole with its
+ * checkpoint: the same events are then projected again. Positions up to 2^53.
  */
 export class SqliteReadStore extends ReadStore {
-  private readonly file: SqliteFile;
-  /** By the version of the view: its builds by number. */
-  private readonly tables = new Map<string, Map<number, ViewTable>>();
-  private readonly activeBuilds = new Map<string, number>();
-  /** By the version of the view: those who wait for a commit. */
-  private readonly waiting = new Map<string, Set<() => void>>();
+  /** By the name of the view, from its first {@link prepare} on. */
+  private readonly files = new Map<string, ViewFile>();
+  /** Versions of views. */
+  private readonly prepared = new Set<string>();
+  private closed = false;
 
-  /** @throws {ClawbackError} kind `unavailable`: the file cannot be opened. */
-  constructor(path: string) {
+  constructor(private readonly directory: string) {
     super();
-    this.file = guarded(() => openFile(path));
   }
 
   /** @throws {Error} this version of the view is there with other fields or indexes: raise the version. */
   async prepare(view: ViewSpec<never>): Promise<void> {
-    const table = await settled(() => this.place(view));
+    const { file, table } = await settled(() => this.place(view));
     if (view.unindexed === true) return;
     for (const index of table.indexes) {
       await settled(() => {
-        this.file.exec(index);
+        file.exec(index);
       });
       // One that is made late takes a while; others get their turn in between.
       await nextTurn();
     }
   }
 
-  private place(view: ViewSpec<never>): ViewTable {
+  private place(view: ViewSpec<never>): { file: SqliteFile; table: ViewTable } {
     checkView(view);
-    const key = viewKey(view);
-    const active = (this.file.get(GET_ACTIVE, key)?.build ?? FIRST_BUILD) as number;
-    const table = new ViewTable(view, view.build ?? active);
+    const { file, tables } = this.opened(view);
+    const table = new ViewTable(view, view.build ?? activeIn(file, view));
     const shape = canonicalJson(viewShape(view));
-    this.file.transaction(() => {
-      const known = this.file.get(GET_SHAPE, table.name)?.shape;
+    file.transaction(() => {
+      const known = file.get(GET_SHAPE, table.name)?.shape;
       if (known === shape) return;
       if (known !== undefined) throw viewChanged(view);
-      this.file.exec(table.schema);
-      this.file.run(PUT_SHAPE, table.name, shape);
+      file.exec(table.schema);
+      file.run(PUT_SHAPE, table.name, shape);
     });
-    this.activeBuilds.set(key, active);
-    const tables = this.tables.get(key) ?? new Map<number, ViewTable>();
-    this.tables.set(key, tables.set(table.build, table));
-    return table;
+    tables.set(table.name, table);
+    this.prepared.add(viewKey(view));
+    return { file, table };
+  }
+
+  private opened({ name }: ViewSpec<never>): ViewFile {
+    const known = this.files.get(name);
+    if (known !== undefined) return known;
+    if (this.closed)
+      throw new ClawbackError('unavailable', 'readStoreUnavailable', 'the read store is closed');
+    const file = openFile(join(this.directory, `${name}.db`));
+    const opened = {
+      file,
+      changes: new FileChanges(file, LOOK_EVERY_MS),
+      tables: new Map<string, ViewTable>(),
+    };
+    this.files.set(name, opened);
+    return opened;
   }
 
   builds(view: ViewSpec<never>): Promise<Builds> {
     return settled(() => {
+      const { file } = this.fileOf(view);
       const key = viewKey(view);
-      const builds = this.file
+      const builds = file
         .all(GET_PLACES, key, `${key}_b*`)
         .map(({ view: place }) => (place === key ? FIRST_BUILD : Number(String(place).slice(key.length + 2))))
         .sort((a, b) => a - b)
-        .map((build) => ({ build, checkpoint: this.checkpointOf(placeKey(view, build)) }));
-      return { active: this.activeOf(view), builds };
+        .map((build) => ({ build, checkpoint: checkpointIn(file, placeKey(view, build)) }));
+      return { active: activeIn(file, view), builds };
     });
   }
 
   activate(view: ViewSpec<never>, build: number, asOf: Position): Promise<void> {
     return settled(() => {
-      const key = viewKey(view);
-      this.table({ ...view, build });
-      this.file.run(PUT_ACTIVE, key, build, asOf);
-      this.activeBuilds.set(key, this.file.get(GET_ACTIVE, key)?.build as number);
+      const { file } = this.placed({ ...view, build });
+      file.run(PUT_ACTIVE, viewKey(view), build, asOf);
     });
   }
 
   discard(view: ViewSpec<never>, build: number): Promise<void> {
     return settled(() => {
-      checkDiscard(view, build, this.activeOf(view));
+      const { file, tables } = this.fileOf(view);
       const place = placeKey(view, build);
-      this.tables.get(viewKey(view))?.delete(build);
-      this.file.transaction(() => {
-        this.file.exec(`DROP TABLE IF EXISTS ${place}`);
-        this.file.run(DROP_SHAPE, place);
-        this.file.run(DROP_CHECKPOINT, place);
+      file.transaction(() => {
+        checkDiscard(view, build, activeIn(file, view));
+        file.exec(`DROP TABLE IF EXISTS ${place}`);
+        file.run(DROP_SHAPE, place);
+        file.run(DROP_CHECKPOINT, place);
       });
+      tables.delete(place);
     });
   }
 
   async getMany<Doc>(view: ViewSpec<Doc>, ids: readonly string[]): Promise<Stored<Doc>[]> {
     const found: Stored<Doc>[] = [];
     for await (const group of inGroups(new Set(ids), IDS_PER_STATEMENT)) {
-      const table = this.table(view);
-      const rows = guarded(() => this.file.all(table.getMany, JSON.stringify(group)));
-      for (const row of rows) found.push(table.stored(view, row));
+      guarded(() => {
+        const { file, table } = this.placed(view);
+        for (const row of file.all(table.getMany, JSON.stringify(group))) found.push(table.stored(view, row));
+      });
     }
     return found;
   }
 
   commit<Doc>(view: ViewSpec<Doc>, writes: readonly Write<Doc>[], checkpoint: Position): Promise<void> {
     return settled(() => {
-      const table = this.table(view);
-      this.file.transaction(() => {
+      const { file, changes, table } = this.placed(view);
+      file.transaction(() => {
         const rows: (readonly SqlValue[])[] = [];
         for (const write of writes) {
-          if ('set' in write) this.patch(table, table.patched(view, write));
+          if ('set' in write) patch(file, table, table.patched(view, write));
           else {
             const row = table.row(view, write);
-            if (!this.update(table, row, view.unindexed === true)) rows.push(row);
+            if (!update(file, table, row, view.unindexed === true)) rows.push(row);
           }
         }
-        this.file.insert(table.insert.into, rows, table.insert.otherwise);
-        this.file.run(MOVE_CHECKPOINT, table.name, checkpoint);
+        file.insert(table.insert.into, rows, table.insert.otherwise);
+        file.run(MOVE_CHECKPOINT, table.name, checkpoint);
       });
-      this.wake(viewKey(view));
+      changes.wakeAll();
     });
   }
 
   checkpoint(view: ViewSpec<never>): Promise<Position> {
-    return settled(() => this.checkpointOf(this.table(view).name));
-  }
-
-  override untilCommit(
-    view: ViewSpec<never>,
-    { withinMs }: { readonly pollMs: number; readonly withinMs: number },
-  ): Promise<void> {
-    const key = viewKey(view);
-    const waiting = this.waiting.get(key) ?? new Set();
-    this.waiting.set(key, waiting);
-    return new Promise((resolve) => {
-      const wake = () => {
-        clearTimeout(timer);
-        waiting.delete(wake);
-        resolve();
-      };
-      const timer = setTimeout(wake, Math.min(LOOK_AGAIN_MS, withinMs));
-      waiting.add(wake);
+    return settled(() => {
+      const { file, table } = this.placed(view);
+      return checkpointIn(file, table.name);
     });
   }
 
-  private wake(key: string): void {
-    for (const wake of [...(this.waiting.get(key) ?? [])]) wake();
+  override untilCommit(view: ViewSpec<never>, { withinMs }: { readonly withinMs: number }): Promise<void> {
+    return this.fileOf(view).changes.next({ withinMs });
   }
 
   find<Doc>(view: ViewSpec<Doc>, query: Query): Promise<Page<Doc>> {
     return settled(() => {
       const checked = checkQuery(view, query);
-      const table = this.table(view);
+      const { file, table } = this.placed(view);
       const { text, values } = table.select(checked);
-      const rows = this.file.all(text, ...values);
+      const rows = file.all(text, ...values);
       const items = rows.map((row) => table.stored(view, row));
       const last = rows.at(-1);
       if (last === undefined || rows.length < checked.limit) return { items };
       const next = checked.sortBy.map((field) => last[columnOf(field)] as Scalar);
       const more = table.more({ ...checked, after: next });
-      return this.file.get(more.text, ...more.values) === undefined ? { items } : { items, next };
+      return file.get(more.text, ...more.values) === undefined ? { items } : { items, next };
     });
   }
 
   count<Doc>(view: ViewSpec<Doc>, where: readonly Condition[]): Promise<number> {
     return settled(() => {
-      const { text, values } = this.table(view).count(checkConditions(view, where));
-      return this.file.get(text, ...values)?.count as number;
+      const { file, table } = this.placed(view);
+      const { text, values } = table.count(checkConditions(view, where));
+      return file.get(text, ...values)?.count as number;
     });
   }
 
   total<Doc>(view: ViewSpec<Doc>, field: string, where: readonly Condition[]): Promise<Total> {
     return settled(() => {
       checkSummed(view, field);
-      const { text, values } = this.table(view).total(field, checkConditions(view, where));
-      const row = this.file.get(text, ...values);
+      const { file, table } = this.placed(view);
+      const { text, values } = table.total(field, checkConditions(view, where));
+      const row = file.get(text, ...values);
       return { count: row?.count as number, sum: row?.sum as number };
     });
   }
@@ -227,8 +235,9 @@ export class SqliteReadStore extends ReadStore {
   spread<Doc>(view: ViewSpec<Doc>, field: string, where: readonly Condition[]): Promise<Spread> {
     return settled(() => {
       checkSpread(view, field);
-      const { text, values } = this.table(view).spread(field, checkConditions(view, where));
-      const row = this.file.get(text, ...values);
+      const { file, table } = this.placed(view);
+      const { text, values } = table.spread(field, checkConditions(view, where));
+      const row = file.get(text, ...values);
       return { distinct: row?.groups as number, most: row?.most as number };
     });
   }
@@ -236,37 +245,47 @@ export class SqliteReadStore extends ReadStore {
   /** Whatever is called later gets `unavailable`; a second close does nothing. */
   close(): Promise<void> {
     return settled(() => {
-      this.file.close();
-      for (const key of this.waiting.keys()) this.wake(key);
+      this.closed = true;
+      for (const { file, changes } of this.files.values()) {
+        file.close();
+        changes.wakeAll();
+      }
     });
   }
 
-  /** Replaces a document that is there. Without indexes there is nothing that this could spare. */
-  private update(table: ViewTable, row: readonly SqlValue[], unindexed: boolean): boolean {
-    const { update } = table;
-    return !unindexed && update !== undefined && this.file.run(update, ...table.narrowed(row)) > 0;
+  private fileOf(view: ViewSpec<never>): ViewFile {
+    const known = this.prepared.has(viewKey(view)) ? this.files.get(view.name) : undefined;
+    if (known === undefined) throw notPrepared(view);
+    return known;
   }
 
-  private patch({ patch }: ViewTable, values: readonly SqlValue[]): void {
-    if (patch !== undefined) this.file.run(patch, ...values);
+  /** Where a view is; without a build, where its active one is, to which another process may have switched just now. */
+  private placed(view: ViewSpec<never>): ViewFile & { readonly table: ViewTable } {
+    const opened = this.fileOf(view);
+    const build = view.build ?? activeIn(opened.file, view);
+    const known = opened.tables.get(placeKey(view, build));
+    if (known !== undefined) return { ...opened, table: known };
+    if (view.build !== undefined) throw notPrepared(view);
+    const table = new ViewTable(view, build);
+    opened.tables.set(table.name, table);
+    return { ...opened, table };
   }
+}
 
-  private checkpointOf(place: string): Position {
-    const row = this.file.get(GET_CHECKPOINT, place);
-    return row === undefined ? START : BigInt(row.position as number);
-  }
+const activeIn = (file: SqliteFile, view: ViewSpec<never>): number =>
+  (file.get(GET_ACTIVE, viewKey(view))?.build ?? FIRST_BUILD) as number;
 
-  private activeOf(view: ViewSpec<never>): number {
-    const active = this.activeBuilds.get(viewKey(view));
-    if (active === undefined) throw notPrepared(view);
-    return active;
-  }
+function checkpointIn(file: SqliteFile, place: string): Position {
+  const row = file.get(GET_CHECKPOINT, place);
+  return row === undefined ? START : BigInt(row.position as number);
+}
 
-  private table(view: ViewSpec<never>): ViewTable {
-    const table = this.tables.get(viewKey(view))?.get(view.build ?? this.activeOf(view));
-    if (table === undefined) throw notPrepared(view);
-    return table;
-  }
+/** Replaces a document that is there. Without indexes there is nothing that this could spare. */
+const update = (file: SqliteFile, table: ViewTable, row: readonly SqlValue[], unindexed: boolean): boolean =>
+  !unindexed && table.update !== undefined && file.run(table.update, ...table.narrowed(row)) > 0;
+
+function patch(file: SqliteFile, { patch: statement }: ViewTable, values: readonly SqlValue[]): void {
+  if (statement !== undefined) file.run(statement, ...values);
 }
 
 function openFile(path: string): SqliteFile {

@@ -1,0 +1,68 @@
+import type { SqliteFile } from './sqlite-file.js';
+
+export interface Waiting {
+  /** In milliseconds; for ever without it. */
+  readonly withinMs?: number;
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * Wakes those who wait for a commit to a file: at once for one through this object, and within `lookEveryMs` for one of
+ * another connection or process. Looks only while somebody waits, once for all of them.
+ */
+export class FileChanges {
+  private readonly sleepers = new Set<() => void>();
+  private looking: NodeJS.Timeout | undefined;
+  private seen: number | undefined;
+
+  constructor(
+    private readonly file: SqliteFile,
+    private readonly lookEveryMs: number,
+  ) {}
+
+  /** To be called after a commit through this object, and after closing the file. */
+  wakeAll(): void {
+    for (const wake of [...this.sleepers]) wake();
+  }
+
+  /** Resolves after a commit, when the time is over or when the signal fires. */
+  next({ withinMs, signal }: Waiting): Promise<void> {
+    return new Promise((resolve) => {
+      const wake = () => {
+        clearTimeout(timer);
+        signal?.removeEventListener('abort', wake);
+        this.sleepers.delete(wake);
+        if (this.sleepers.size === 0) this.stopLooking();
+        resolve();
+      };
+      const timer = withinMs === undefined ? undefined : setTimeout(wake, withinMs);
+      signal?.addEventListener('abort', wake, { once: true });
+      this.sleepers.add(wake);
+      this.looking ??= setInterval(() => {
+        this.look();
+      }, this.lookEveryMs);
+    });
+  }
+
+  private stopLooking(): void {
+    clearInterval(this.looking);
+    this.looking = undefined;
+  }
+
+  /** Whoever waits has looked at the file after the version was read here last, or is woken for nothing once. */
+  private look(): void {
+    const version = this.version();
+    if (version === this.seen && version !== undefined) return;
+    this.seen = version;
+    this.wakeAll();
+  }
+
+  /** Changes with every commit of another connection. Undefined where the file cannot say: whoever waits finds out why. */
+  private version(): number | undefined {
+    try {
+      return Number(this.file.get('PRAGMA data_version')?.data_version);
+    } catch {
+      return undefined;
+    }
+  }
+}
