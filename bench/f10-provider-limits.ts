@@ -11,7 +11,7 @@ import {
   remediationCodecs,
   type PlannedCopy,
 } from '#libs/remediation';
-import { VIEWS } from '../apps/server/src/runtime.js';
+import { VIEWS } from '../apps/server/src/views/views.js';
 import { atMost, figure, plain, type Bench, type PartInput } from './harness/bench.js';
 import { openEventStore, openReadStore } from './harness/stores.js';
 import { timed } from './harness/statistics.js';

@@ -10,7 +10,7 @@ import {
   type ViewSpec,
   type Write,
 } from '#libs/read-store';
-import { VIEWS } from '../apps/server/src/runtime.js';
+import { VIEWS } from '../apps/server/src/views/views.js';
 import { atLeast, figure, plain, type Bench, type PartInput } from './harness/bench.js';
 import { RawViews } from './harness/raw-views.js';
 import { timed } from './harness/statistics.js';

@@ -3,7 +3,7 @@ import { type NewEvent, appendEvents, metadataOf } from '#libs/event-store';
 import { idFrom, pause } from '#libs/kernel';
 import { Projector, type AnyProjection } from '#libs/read-store';
 import { batchCodecs, batchDecider, batchStream, recordSubmission } from '#libs/remediation';
-import { VIEWS } from '../apps/server/src/runtime.js';
+import { VIEWS } from '../apps/server/src/views/views.js';
 import { atMost, plain, type Bench, type PartInput } from './harness/bench.js';
 import { openEventStore, openReadStore } from './harness/stores.js';
 import { percentile, timed } from './harness/statistics.js';

@@ -5,7 +5,7 @@ import { appendEvents, isWrongExpectedRevision, type RecordedEvent } from '#libs
 import { SqliteEventStore } from '#libs/event-store/sqlite';
 import { collect, newId } from '#libs/kernel';
 import { batchCodecs, batchStream, emptyTally, remediationStream } from '#libs/remediation';
-import { VIEWS as ALL_VIEWS } from '../../apps/server/src/runtime.js';
+import { VIEWS as ALL_VIEWS } from '../../apps/server/src/views/views.js';
 import { PROJECT_ROOT } from '../support/mail-input.js';
 import {
   TestServer,

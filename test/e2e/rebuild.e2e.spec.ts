@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { sampleLines } from '#libs/mail-catalog';
-import { VIEWS } from '../../apps/server/src/runtime.js';
+import { VIEWS } from '../../apps/server/src/views/views.js';
 import { ViewReader, rebuild, type ViewBody } from '../support/rebuild.js';
 import { TestServer, bodyOf, request, until, type TestTenant } from '../support/server.js';
 

@@ -1,6 +1,6 @@
 import { expect } from '@jest/globals';
 import { sampleLines } from '#libs/mail-catalog';
-import { VIEWS } from '../../apps/server/src/runtime.js';
+import { VIEWS } from '../../apps/server/src/views/views.js';
 import { ViewReader, rebuild } from './rebuild.js';
 import { bodyOf, request, type Api, type EntryBody, type SubmittedBody } from './server.js';
 

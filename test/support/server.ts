@@ -497,12 +497,14 @@ export class TestServer {
   }
 
   private async boot(): Promise<void> {
-    const { http, data, log, stores, ...rest } = this.overrides;
+    const { http, process, data, log, stores, ...rest } = this.overrides;
     const config = loadConfig(
       {},
       {
         ...rest,
         http: { port: this.port, ...http },
+        // Of sources that are compiled as they are loaded no other process can be started.
+        process: { viewProcesses: 0, ...process },
         stores: { ...this.stores.settings, ...stores },
         data: { ...data, directory: this.dataDirectory },
         log: { level: 'silent', ...log },

@@ -1,54 +1,32 @@
 import { join } from 'node:path';
-import {
-  ActionCenter,
-  LiveFeed,
-  actionLogView,
-  copiesView,
-  dashboardView,
-  historyView,
-  type ProposalExpiry,
-} from '#libs/action-center';
-import { isMalformedEvent, NamedSubscriber, type EventStore } from '#libs/event-store';
-import { Executor, type ExecutorOptions, type ExecutorState, type Facts } from '#libs/executor';
+import { ActionCenter, LiveFeed, type ProposalExpiry } from '#libs/action-center';
+import { NamedSubscriber, type EventStore } from '#libs/event-store';
+import { Executor, type ExecutorOptions, type ExecutorState } from '#libs/executor';
 import { isClawbackError, type Clock, type Position } from '#libs/kernel';
-import { cleanSpool, emailsView, SandboxDelivery, type LateArrivals } from '#libs/mail-catalog';
+import { cleanSpool, SandboxDelivery, type LateArrivals } from '#libs/mail-catalog';
 import { SandboxTenant } from '#libs/mailbox/sandbox';
 import {
   errorClass,
   lockDataDirectory,
   rolesOf,
+  viewProcessesOf,
   webhookKey,
   type Config,
   type DataLock,
   type JsonLogger,
   type ProcessRole,
 } from '#libs/platform';
-import {
-  untilShown,
-  type AnyProjection,
-  type ReadStore,
-  type ViewSpec,
-  type ViewState,
-} from '#libs/read-store';
-import { ViewKeeper } from '#libs/rebuild';
+import { untilShown, type ReadStore, type ViewSpec, type ViewState } from '#libs/read-store';
+import type { ViewKeeper } from '#libs/rebuild';
+import { faultLog } from './fault-log.js';
 import { lateArrivals, proposalExpiry } from './process-managers.js';
 import { Connections } from './system/connections.js';
-import { firstAfter } from './system/lag.js';
-import { HttpSender, WebhookDispatcher, WebhookKeys, deliveriesView, webhooksView } from '#libs/webhooks';
+import { HttpSender, WebhookDispatcher, WebhookKeys } from '#libs/webhooks';
 import { openStores, type Stores } from './stores.js';
+import { keepViews } from './views/keep-views.js';
+import { ViewProcesses } from './views/view-processes.js';
+import { ALL_VIEWS, viewGroups, VIEWS, type ViewName } from './views/views.js';
 import { messagesOf, retriesOf, targetsOf } from './webhooks/dispatch.js';
-
-/** All views, by name. */
-export const VIEWS = {
-  actionLog: actionLogView,
-  copies: copiesView,
-  emails: emailsView,
-  webhooks: webhooksView,
-  webhookDeliveries: deliveriesView,
-  dashboard: dashboardView,
-  history: historyView,
-} as const;
-export type ViewName = keyof typeof VIEWS;
 
 /** Where those who follow the log keep how far they have come: views without documents. */
 const progressOf = (name: string): ViewSpec<never> => ({ name, version: 1, fields: {}, indexes: [] });
@@ -57,9 +35,6 @@ const lateArrivalsProgress = progressOf('lateArrivals');
 
 /** How long an answer waits for the views to show what it just recorded; then it is given all the same. */
 const SHOWN_WITHIN_MS = 10_000;
-
-/** How long the event that stopped a view is looked for. */
-const LOOK_MS = 5_000;
 
 /** Outcomes are recorded at least this often while a batch runs. */
 const FLUSH_MS = 250;
@@ -75,7 +50,7 @@ export class Runtime {
   readonly huntingLimitBytes: number;
   /** Where clients reach the server, when it is configured. */
   readonly publicUrl: string | undefined;
-  private readonly keeper: ViewKeeper | undefined;
+  private readonly keeper: Pick<ViewKeeper, 'start' | 'stop' | 'state'> | undefined;
   private readonly delivery: SandboxDelivery | undefined;
   private readonly executor: Executor | undefined;
   private readonly lateArrivals: LateArrivals | undefined;
@@ -128,9 +103,7 @@ export class Runtime {
     this.huntingLimitBytes = config.http.huntingLimitBytes;
     this.publicUrl = config.http.publicUrl;
     const { events, readStore, viewStore, queue, instance } = stores;
-    const onError = (error: unknown, what: string, facts: Facts = {}): void => {
-      logger.error(what, { ...correlationIn(error), ...facts, err: error });
-    };
+    const onError = faultLog(logger);
     const as = (name: string): EventStore => new NamedSubscriber(events, name);
     const actionCenter = new ActionCenter(readStore);
     this.live = new LiveFeed({
@@ -140,19 +113,11 @@ export class Runtime {
       onError,
     });
     if (this.roles.has('projections')) {
-      this.keeper = new ViewKeeper({
-        events: as('projector'),
-        store: viewStore,
-        projections: Object.values<AnyProjection>(VIEWS),
-        clock: this.clock,
-        instance,
-        // Alone, it notices a switch at once.
-        ...(viewStore === readStore ? { graceMs: 0 } : {}),
-        onError,
-        onState: (view) => {
-          if (view.state === 'failed') void this.logStopped(view, logger);
-        },
-      });
+      const processes = viewProcessesOf(config);
+      this.keeper =
+        processes === 0
+          ? keepViews(stores, ALL_VIEWS, { clock: this.clock, logger })
+          : new ViewProcesses({ config, groups: viewGroups(processes), listener: connections, logger });
       this.dispatcher = new WebhookDispatcher({
         events: as('webhooks'),
         views: viewStore,
@@ -239,14 +204,6 @@ export class Runtime {
     return this.executor?.state();
   }
 
-  /** The event that stopped the view is the first one that it does not hold. */
-  private async logStopped({ view, position, error, cause }: ViewState, logger: JsonLogger): Promise<void> {
-    const looking = AbortSignal.timeout(LOOK_MS);
-    const event = await firstAfter(this.events, position, looking).catch(() => undefined);
-    const { correlationId, causationId } = event?.metadata ?? {};
-    logger.error('a view has stopped', { view, reason: error, correlationId, causationId, err: cause });
-  }
-
   /** Waits, within reason, until the views show a position: a caller sees what it has just done. */
   async shown(position: Position, names: readonly ViewName[]): Promise<void> {
     for (const name of names) {
@@ -264,12 +221,6 @@ const checkpointsOf = (store: ReadStore, progress: ViewSpec<never>) => ({
   load: () => store.checkpoint(progress),
   save: (position: Position) => store.commit(progress, [], position),
 });
-
-/** What an event that cannot be read belongs to. */
-const correlationIn = (error: unknown): Facts => {
-  const correlationId = isMalformedEvent(error) ? error.correlationId : undefined;
-  return correlationId === undefined ? {} : { correlationId };
-};
 
 const executorOptions = ({ executor }: Config, worker: string): ExecutorOptions => ({
   worker,

@@ -69,6 +69,10 @@ const roles = z
 export const rolesOf = (config: Pick<Config, 'process'>): ReadonlySet<ProcessRole> =>
   new Set(config.process.roles.split(',').map((role) => role.trim() as ProcessRole));
 
+/** How many processes keep the views. MongoDB is shared by several servers, whose roles can be split anyway. */
+export const viewProcessesOf = ({ process, stores }: Pick<Config, 'process' | 'stores'>): 0 | 1 | 2 =>
+  (process.viewProcesses ?? (stores.mongoUrl === undefined ? 2 : 0)) as 0 | 1 | 2;
+
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const;
 
 const KIB = 1024;
@@ -119,6 +123,11 @@ const groups = {
       'ROLES',
       'What this process does. To split the roles, both servers have to be configured.',
       roles,
+    ),
+    viewProcesses: setting(
+      'CLAWBACK_VIEW_PROCESSES',
+      'Processes beside the server that keep the views; with 0 it keeps them itself. Without MongoDB 2, else 0.',
+      whole(0, 2).optional(),
     ),
   },
   stores: {
