@@ -62,6 +62,8 @@ export interface Bench {
   readonly cleanUp?: Part;
   /** In this order in even runs, in the opposite one in odd runs. */
   readonly parts: Readonly<Record<string, Part>>;
+  /** Processes that a part starts beside itself; see `runPart`. */
+  readonly helpers?: Readonly<Record<string, Part>>;
   readonly rows: readonly Row[];
 }
 

@@ -4,7 +4,7 @@ import type { Figures, PartInput } from './bench.js';
 /** What the parent asks of this process. */
 export interface PartOrder {
   readonly bench: BenchName;
-  /** One of the bench's parts, or `prepare` or `cleanUp`. */
+  /** One of the bench's parts or helpers, or `prepare` or `cleanUp`. */
   readonly part: string;
   readonly input: PartInput;
 }
@@ -29,7 +29,8 @@ process.once('message', (order: PartOrder) => {
 
 async function perform({ bench: name, part, input }: PartOrder): Promise<Figures> {
   const bench = await loadBench(name);
-  const work = part === 'prepare' || part === 'cleanUp' ? bench[part] : bench.parts[part];
+  const work =
+    part === 'prepare' || part === 'cleanUp' ? bench[part] : (bench.parts[part] ?? bench.helpers?.[part]);
   if (work === undefined) throw new Error(`${name} has no part ${part}`);
   const began = performance.now();
   const figures = await work(input);

@@ -5,13 +5,13 @@ import { pipeline } from 'node:stream/promises';
 import { printableToken } from '#apps/server';
 import type { ConfigOverrides } from '#libs/platform';
 import type { Target } from './bench.js';
+import type { Memory } from './memory.js';
 import { firstMessage, launch } from './run-part.js';
 import type { ServerAnswer, ServerOrder } from './server-process.js';
 import { dropDatabase, newDatabaseName } from './stores.js';
 import { TENANT } from '../workload/mail.js';
 
-const MEMORY = { rss: 0, peakRss: 0 };
-export type Memory = typeof MEMORY;
+const MEMORY: Memory = { rss: 0, peakRss: 0 };
 
 /** The server of the product as a process of its own, all roles in it, and a caller who may do everything. */
 export class Product {

@@ -1,14 +1,14 @@
 import { startServer, type RunningServer } from '#apps/server';
 import { loadConfig, type ConfigOverrides } from '#libs/platform';
 import { startConstantServer } from './constant-server.js';
+import { memoryOfAll, type Memory } from './memory.js';
 import { beginProfile } from './profiler.js';
 
 /** What a parent tells this process: first how to start, then what to do. */
 export type ServerOrder =
   { readonly start: ConfigOverrides; readonly constant: boolean } | 'memory' | 'profile' | 'stop';
 
-export type ServerAnswer =
-  { readonly url: string } | { readonly rss: number; readonly peakRss: number } | { readonly error: string };
+export type ServerAnswer = { readonly url: string } | Memory | { readonly error: string };
 
 let server: RunningServer | undefined;
 let endProfile: () => Promise<void> = () => Promise.resolve();
@@ -32,10 +32,12 @@ async function perform(order: ServerOrder): Promise<ServerAnswer> {
       : await startServer(loadConfig({}, order.start));
     return { url: server.url };
   }
+  // Before it ends: then its processes have ended too.
+  const memory = memoryOfAll();
   if (order === 'profile') endProfile = await beginProfile();
   if (order === 'stop') {
     await endProfile();
     await server?.close();
   }
-  return { rss: process.memoryUsage.rss(), peakRss: process.resourceUsage().maxRSS * 1024 };
+  return memory;
 }
