@@ -5,7 +5,6 @@ import type { SqlRow, SqlValue } from '#libs/sqlite';
 import { MongoClient, type AnyBulkWriteOperation } from 'mongodb';
 import { ViewCollection, type ViewDocument } from '../../libs/read-store/src/mongodb/view-collection.js';
 import { ViewTable } from '../../libs/read-store/src/sqlite/view-table.js';
-import { wholeDocuments } from '../../libs/read-store/src/view-rules.js';
 import type { Target } from './bench.js';
 import { newDatabaseName, openRawSqlite } from './stores.js';
 
@@ -16,8 +15,6 @@ const BULK_ROWS = 5000;
 interface RawTable<RowOf> {
   /** Made before the clock runs. */
   row(view: ViewSpec<unknown>, write: Write<unknown>): RowOf;
-  /** Whether a patch is a row; if not, the product writes the whole document, and so does this. */
-  readonly takesPatches: boolean;
   /** What is measured. */
   write(rows: readonly RowOf[]): Promise<void> | void;
   /** Makes the indexes of what is there; measured too. */
@@ -85,7 +82,7 @@ export class RawViews extends ReadStore {
   ): Promise<void> {
     const raw = this.view(view);
     raw.position = checkpoint;
-    raw.add(view as ViewSpec<unknown>, await raw.rowsOf(view as ViewSpec<unknown>, writes));
+    raw.add(view as ViewSpec<unknown>, writes);
     if (raw.waiting >= BULK_ROWS) await this.write(raw);
   }
 
@@ -158,14 +155,6 @@ class RawView<RowOf> {
     return this.rows.length;
   }
 
-  async rowsOf(
-    view: ViewSpec<unknown>,
-    writes: readonly Write<unknown>[],
-  ): Promise<readonly Write<unknown>[]> {
-    if (this.table.takesPatches) return writes;
-    return wholeDocuments(view, writes, (ids) => this.getMany(view, ids));
-  }
-
   add(view: ViewSpec<unknown>, writes: readonly Write<unknown>[]): void {
     for (const write of writes) {
       this.rows.push(this.table.row(view, write));
@@ -208,7 +197,6 @@ function rawTable(db: ReturnType<typeof openRawSqlite>, table: ViewTable): RawTa
   const patch = table.patch === undefined ? upsert : db.prepare(table.patch);
   const select = db.prepare(table.getMany);
   return {
-    takesPatches: true,
     row: (view, write) =>
       'set' in write
         ? { patch: true, values: table.patched(view, write) }
@@ -228,9 +216,7 @@ function rawTable(db: ReturnType<typeof openRawSqlite>, table: ViewTable): RawTa
 function rawCollection(collection: ViewCollection): RawTable<AnyBulkWriteOperation<ViewDocument>> {
   let turn = 0;
   return {
-    takesPatches: false,
     row(view, write) {
-      if ('set' in write) throw new Error('a patch');
       turn -= 1;
       const [command] = collection.writes(view, [write], turn);
       if (command === undefined) throw new Error('a row that gives no write');

@@ -28,7 +28,7 @@ import {
   type ViewSpec,
 } from '#libs/read-store';
 import { MongoReadStore } from '../../libs/read-store/src/mongodb/index.js';
-import { filterOf, ViewCollection } from '../../libs/read-store/src/mongodb/view-collection.js';
+import { ViewCollection } from '../../libs/read-store/src/mongodb/view-collection.js';
 import { checkConditions, checkQuery } from '../../libs/read-store/src/view-rules.js';
 import { messageOf, submissionOf, tallyOf } from '../support/examples.js';
 import { InMemoryEventStore } from '../support/in-memory-event-store.js';
@@ -210,8 +210,9 @@ onRealMongo(`plans: ${mongoName}`, () => {
   it.each([...inOrder, ...narrowed])('%s: no scan of the collection', async (_, asking) => {
     const { found, counted, totalled } = await askedBy(asking);
     for (const { view, where } of [...counted, ...totalled]) {
-      const { documents } = new ViewCollection(view, 1, database());
-      const filter = filterOf(checkConditions(view, where));
+      const collection = new ViewCollection(view, 1, database());
+      const { documents } = collection;
+      const filter = collection.filterOf(checkConditions(view, where));
       const stages = stagesOf(await documents.find(filter).explain('queryPlanner'));
       expect(stages).not.toContain('COLLSCAN');
     }

@@ -18,7 +18,7 @@ export const emailDocId = (tenant: string, key: string): string => `${tenant}/${
 /** The mail catalogue: what selections query. */
 export const emailsView: Projection<EmailDoc> = {
   name: 'emails',
-  version: 2,
+  version: 3,
   fields: {
     tenant: { type: 'text', of: (doc) => doc.tenant },
     sender: { type: 'text', of: (doc) => doc.record.senderFromAddress },

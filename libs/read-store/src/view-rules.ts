@@ -1,5 +1,5 @@
 import { ClawbackError, invalidInput } from '#libs/kernel';
-import type { Condition, FieldSpec, Patch, Query, Scalar, Stored, ViewSpec, Write } from './read-store.js';
+import type { Condition, FieldSpec, Query, Scalar, ViewSpec } from './read-store.js';
 
 /**
  * What all adapters of the read store agree on, so that one query means the same in each of them: which names, fields
@@ -169,35 +169,6 @@ export function patchedValues<Doc>(
     if (plainText(text) !== text) throw misuse(view, `${member} must hold whole characters without NUL`);
     return [member, text];
   });
-}
-
-/**
- * The same writes with each patch as the whole document, for a store that replaces documents only.
- * @param read gives the documents that there are among these ids.
- * @throws {TypeError} as {@link patchedValues}, or an id that some store would change.
- */
-export async function wholeDocuments<Doc>(
-  view: ViewSpec<Doc>,
-  writes: readonly Write<Doc>[],
-  read: (ids: readonly string[]) => Promise<readonly Stored<Doc>[]>,
-): Promise<Stored<Doc>[]> {
-  const documents: Stored<Doc>[] = [];
-  const patches = new Map<string, Patch<Doc>>();
-  for (const write of writes) {
-    if (!('set' in write)) documents.push(write);
-    else {
-      checkId(view, write.id);
-      patchedValues(view, write.set);
-      patches.set(write.id, write);
-    }
-  }
-  const known = patches.size === 0 ? [] : await read([...patches.keys()]);
-  for (const { id, position, doc } of known) {
-    const patch = patches.get(id);
-    if (patch === undefined || patch.position <= position) continue;
-    documents.push({ id, position: patch.position, doc: { ...doc, ...patch.set } });
-  }
-  return documents;
 }
 
 /** @throws {TypeError} an unknown field, or an operator or value that the field does not allow. */

@@ -26,12 +26,11 @@ import {
   viewChanged,
   viewKey,
   viewShape,
-  wholeDocuments,
 } from '../view-rules.js';
 import { ActiveBuilds } from './active-builds.js';
 import { Checkpoints, insertIfMissing } from './checkpoints.js';
 import { guarded, isDuplicateKey, unavailable, within } from './faults.js';
-import { filterOf, placeOf, turnOf, ViewCollection, type ViewDocument } from './view-collection.js';
+import { turnOf, ViewCollection, type ViewDocument } from './view-collection.js';
 
 export interface MongoReadStoreOptions {
   /** As `mongodb://user:password@host:27017/?replicaSet=rs0&tls=true`. */
@@ -172,10 +171,8 @@ export class MongoReadStore extends ReadStore {
   async commit<Doc>(view: ViewSpec<Doc>, writes: readonly Write<Doc>[], checkpoint: Position): Promise<void> {
     const collection = await this.collection(view);
     const { place } = collection;
-    // A condition on the position beside the id is no index lookup on every server that speaks this protocol.
-    const documents = await wholeDocuments(view, writes, (ids) => this.getMany(view, ids));
     this.turn -= 1;
-    const commands = collection.writes(view, documents, this.turn);
+    const commands = collection.writes(view, writes, this.turn);
     await this.ask(async () => {
       const lease = await this.checkpoints.hold(place);
       await writeAll(collection.documents, commands);
@@ -206,20 +203,22 @@ export class MongoReadStore extends ReadStore {
     const last = shown.at(-1);
     const items = shown.map((row) => collection.stored(view, row));
     if (rows.length === shown.length || last === undefined) return { items };
-    return { items, next: placeOf(sortBy, last) };
+    return { items, next: collection.placeOf(sortBy, last) };
   }
 
   async count<Doc>(view: ViewSpec<Doc>, where: readonly Condition[]): Promise<number> {
-    const filter = filterOf(checkConditions(view, where));
-    const { documents } = await this.collection(view);
-    return await this.ask(() => documents.countDocuments(filter));
+    const checked = checkConditions(view, where);
+    const collection = await this.collection(view);
+    return await this.ask(() => collection.documents.countDocuments(collection.filterOf(checked)));
   }
 
   async total<Doc>(view: ViewSpec<Doc>, field: string, where: readonly Condition[]): Promise<Total> {
     checkSummed(view, field);
-    const filter = filterOf(checkConditions(view, where));
-    const { documents } = await this.collection(view);
-    const path = `$state.f.${field}`;
+    const checked = checkConditions(view, where);
+    const collection = await this.collection(view);
+    const { documents } = collection;
+    const filter = collection.filterOf(checked);
+    const path = `$${collection.pathOf(field)}`;
     return await this.ask(async () => {
       const count = await documents.countDocuments(filter);
       // What stands for "no number" would swallow every other one.
@@ -233,9 +232,14 @@ export class MongoReadStore extends ReadStore {
 
   async spread<Doc>(view: ViewSpec<Doc>, field: string, where: readonly Condition[]): Promise<Spread> {
     checkSpread(view, field);
-    const filter = filterOf(checkConditions(view, where));
-    const { documents } = await this.collection(view);
-    const groups = [{ $match: filter }, { $group: { _id: `$state.f.${field}`, documents: { $sum: 1 } } }];
+    const checked = checkConditions(view, where);
+    const collection = await this.collection(view);
+    const { documents } = collection;
+    const key = `$${collection.pathOf(field)}`;
+    const groups = [
+      { $match: collection.filterOf(checked) },
+      { $group: { _id: key, documents: { $sum: 1 } } },
+    ];
     const ask = <Row extends Document>(...then: Document[]): Promise<Row[]> =>
       documents.aggregate<Row>([...groups, ...then], { allowDiskUse: true }).toArray();
     return await this.ask(async () => {

@@ -1,12 +1,14 @@
 import type { AnyBulkWriteOperation, Collection, Db, Filter, FindOptions, IndexDescription } from 'mongodb';
 import { formatPosition, parsePosition } from '#libs/kernel';
-import type { Scalar, Stored, ViewSpec } from '../read-store.js';
+import type { Position } from '#libs/kernel';
+import type { Patch, Scalar, Stored, ViewSpec, Write } from '../read-store.js';
 import {
   checkId,
   docOf,
   fieldValues,
   jsonOf,
   NO_NUMBER,
+  patchedValues,
   placeKey,
   type CheckedCondition,
   type CheckedQuery,
@@ -18,18 +20,28 @@ import { firstAfter } from '../text-range.js';
 export interface ViewDocument {
   readonly _id: string;
   readonly state: DocumentState;
+  /** The patchable members by name, each by itself, so that a patch need not know the rest. */
+  readonly patch?: Readonly<Record<string, MemberState>>;
 }
 
 /**
- * Everything of a document but its key. MongoDB compares such objects field by field, so that the later of two states is
- * the greater one: by position, and of two at the same position the one that was written first. `$max` over the whole
- * therefore never replaces a state by an older or equal one.
+ * MongoDB compares such objects field by field, so that the later of two states is the greater one: by position, and of
+ * two at the same position the one that was written first. `$max` over the whole therefore never replaces a state by an
+ * older or equal one.
  */
-interface DocumentState {
+interface Guarded {
   /** 20 digits: a number of BSON is signed, and cannot hold every position. */
   readonly position: string;
   /** Falls with every commit, see {@link turnOf}. */
   readonly turn: number;
+}
+
+interface MemberState extends Guarded {
+  readonly value: FieldValue;
+}
+
+/** Everything of a document but its key and what can be patched. */
+interface DocumentState extends Guarded {
   /** What queries filter and sort by. */
   readonly f: Readonly<Record<string, FieldValue>>;
   /** As JSON: BSON would change what JSON may hold, such as half surrogate pairs and keys that begin with `$`. */
@@ -68,44 +80,59 @@ export class ViewCollection {
     const distinct = new Map(lists.map((fields) => [fields.join('_'), fields]));
     return [...distinct].map(([name, fields]) => ({
       name,
-      key: Object.fromEntries(fields.map((field) => [pathOf(field), 1])),
+      key: Object.fromEntries(fields.map((field) => [this.pathOf(field), 1])),
     }));
   }
 
   /** One write for each id, whatever order they are carried out in. @throws {TypeError} a document that the view refuses. */
   writes<Doc>(
     view: ViewSpec<Doc>,
-    documents: readonly Stored<Doc>[],
+    writes: readonly Write<Doc>[],
     turn: number,
   ): AnyBulkWriteOperation<ViewDocument>[] {
-    const latest = new Map<string, Stored<Doc>>();
-    for (const document of documents) {
-      checkId(view, document.id);
-      const known = latest.get(document.id);
-      if (known === undefined || document.position > known.position) latest.set(document.id, document);
+    const latest = new Map<string, { position: Position; command: AnyBulkWriteOperation<ViewDocument> }>();
+    for (const write of writes) {
+      const { id, position } = write;
+      checkId(view, id);
+      // Every document is checked, those too that a later one in the same commit replaces.
+      const command = 'set' in write ? patching(view, write, turn) : putting(view, write, turn);
+      const known = latest.get(id);
+      if (known === undefined || position > known.position) latest.set(id, { position, command });
     }
-    // Every document is checked, those too that a later one in the same commit replaces.
-    const states = new Map(documents.map((document) => [document, stateOf(view, document, turn)]));
-    return Array.from(latest.values(), (document) => ({
-      updateOne: {
-        filter: { _id: document.id },
-        update: { $max: { state: states.get(document) as DocumentState } },
-        upsert: true,
-      },
-    }));
+    return Array.from(latest.values(), ({ command }) => command);
   }
 
   /** What a document is read from. */
   get whole(): Record<string, 1> {
-    return { 'state.position': 1, 'state.doc': 1, ...fieldsIn(this.view.patchable ?? []) };
+    return {
+      'state.position': 1,
+      'state.doc': 1,
+      ...(this.view.patchable === undefined ? {} : { patch: 1 }),
+    };
   }
 
-  stored<Doc>(view: ViewSpec<Doc>, { _id, state }: ViewDocument): Stored<Doc> {
+  stored<Doc>(view: ViewSpec<Doc>, { _id, state, patch = {} }: ViewDocument): Stored<Doc> {
+    const positions = [state, ...Object.values(patch)].map(({ position }) => position);
     return {
       id: _id,
-      position: parsePosition(state.position),
-      doc: docOf(view, state.doc, (member) => state.f[member]),
+      position: parsePosition(positions.reduce((latest, one) => (one > latest ? one : latest))),
+      doc: docOf(view, state.doc, (member) => patch[member]?.value),
     };
+  }
+
+  filterOf(where: readonly CheckedCondition[]): Filter<ViewDocument> {
+    return allOf(where.map((condition) => this.toFilter(condition)));
+  }
+
+  /** Where a page that ends with this document is continued. */
+  placeOf(sortBy: readonly string[], document: ViewDocument): Scalar[] {
+    return sortBy.map((field) => valueAt(document, this.pathOf(field)) as Scalar);
+  }
+
+  /** Where the value of a field is. */
+  pathOf(field: string): string {
+    if (field === 'id') return '_id';
+    return this.view.patchable?.includes(field) === true ? `patch.${field}.value` : `state.f.${field}`;
   }
 
   /**
@@ -113,39 +140,92 @@ export class ViewCollection {
    * to go on from but the last, and so on. One query with `$or` would leave it to the planner whether it seeks or scans.
    */
   pages({ where, sortBy, descending, after }: CheckedQuery): readonly RangeQuery[] {
-    const paths = sortBy.map(pathOf);
+    const paths = sortBy.map((field) => this.pathOf(field));
     const options: FindOptions = {
       sort: Object.fromEntries(paths.map((path) => [path, descending ? -1 : 1])),
-      projection: { ...this.whole, ...fieldsIn(sortBy) },
+      projection: { ...this.whole, ...this.fieldsIn(sortBy) },
     };
-    const conditions = where.map(toFilter);
+    const conditions = where.map((condition) => this.toFilter(condition));
     if (after === undefined) return [{ filter: allOf(conditions), options }];
     return rangesAfter(paths, descending ? '$lt' : '$gt', after).map((range) => ({
       filter: allOf([...conditions, ...range]),
       options,
     }));
   }
+
+  /** Fields that can be patched are read anyway; to name a part of what is named as a whole would be refused. */
+  private fieldsIn(sortBy: readonly string[]): Record<string, 1> {
+    const paths = sortBy.map((field) => this.pathOf(field)).filter((path) => path.startsWith('state.'));
+    return Object.fromEntries(paths.map((path) => [path, 1]));
+  }
+
+  private toFilter(condition: CheckedCondition): Filter<ViewDocument> {
+    const path = this.pathOf(condition.field);
+    switch (condition.op) {
+      case 'in':
+        return on(path, { $in: condition.value });
+      case 'startsWith':
+        return on(path, rangeOf(condition.value));
+      case 'contains':
+        return condition.value === '' ? {} : on(path, { $regex: literally(condition.value) });
+      case 'has':
+        return on(path, { $eq: condition.value });
+      case 'lt':
+      case 'lte':
+        // What stands for "no number" is below every number, but no number.
+        return on(path, {
+          [`$${condition.op}`]: condition.value,
+          ...(condition.type === 'number' ? { $gt: NO_NUMBER } : {}),
+        });
+      case 'eq':
+      case 'gt':
+      case 'gte':
+        return on(path, { [`$${condition.op}`]: condition.value });
+    }
+  }
 }
 
 /** The counter of a process: starts below all earlier ones, as long as a process commits less often than 1000 times a ms. */
 export const turnOf = (now: Date): number => -now.getTime() * 1000;
 
-export const filterOf = (where: readonly CheckedCondition[]): Filter<ViewDocument> =>
-  allOf(where.map(toFilter));
-
-/** Where a page that ends with this document is continued. */
-export const placeOf = (sortBy: readonly string[], { _id, state }: ViewDocument): Scalar[] =>
-  sortBy.map((field) => (field === 'id' ? _id : (state.f[field] as Scalar)));
-
-function stateOf<Doc>(view: ViewSpec<Doc>, { position, doc }: Stored<Doc>, turn: number): DocumentState {
-  const f = fieldValues(view, doc);
-  return { position: formatPosition(position), turn, f, doc: jsonOf(view, doc, f) };
+/** Makes, replaces or leaves the whole document. */
+function putting<Doc>(
+  view: ViewSpec<Doc>,
+  { id, position, doc }: Stored<Doc>,
+  turn: number,
+): AnyBulkWriteOperation<ViewDocument> {
+  const values = fieldValues(view, doc);
+  const guard = { position: formatPosition(position), turn };
+  const isPatchable = ([field]: readonly [string, FieldValue]): boolean =>
+    view.patchable?.includes(field) === true;
+  const fields = Object.entries(values);
+  const f = Object.fromEntries(fields.filter((field) => !isPatchable(field)));
+  const state: DocumentState = { ...guard, f, doc: jsonOf(view, doc, values) };
+  const update = { $max: { state, ...members(guard, fields.filter(isPatchable)) } };
+  return { updateOne: { filter: { _id: id }, update, upsert: true } };
 }
 
-const pathOf = (field: string): string => (field === 'id' ? '_id' : `state.f.${field}`);
+/** Sets members of a document that is there; a condition beside its id would be no index lookup on every server. */
+function patching<Doc>(
+  view: ViewSpec<Doc>,
+  { id, position, set }: Patch<Doc>,
+  turn: number,
+): AnyBulkWriteOperation<ViewDocument> {
+  const guard = { position: formatPosition(position), turn };
+  return { updateOne: { filter: { _id: id }, update: { $max: members(guard, patchedValues(view, set)) } } };
+}
 
-const fieldsIn = (sortBy: readonly string[]): Record<string, 1> =>
-  Object.fromEntries(sortBy.filter((field) => field !== 'id').map((field) => [pathOf(field), 1]));
+const members = (
+  guard: Guarded,
+  values: readonly (readonly [string, FieldValue])[],
+): Readonly<Record<string, MemberState>> =>
+  Object.fromEntries(values.map(([member, value]) => [`patch.${member}`, { ...guard, value }]));
+
+/** What is in a document at a path. */
+const valueAt = (document: ViewDocument, path: string): unknown =>
+  path
+    .split('.')
+    .reduce<unknown>((value, name) => (value as Record<string, unknown> | undefined)?.[name], document);
 
 const allOf = (filters: readonly Filter<ViewDocument>[]): Filter<ViewDocument> =>
   filters.length === 0 ? {} : { $and: [...filters] };
@@ -163,31 +243,6 @@ function rangesAfter(
       on(path, { [beyond]: after[depth] }),
     ])
     .reverse();
-}
-
-function toFilter(condition: CheckedCondition): Filter<ViewDocument> {
-  const path = pathOf(condition.field);
-  switch (condition.op) {
-    case 'in':
-      return on(path, { $in: condition.value });
-    case 'startsWith':
-      return on(path, rangeOf(condition.value));
-    case 'contains':
-      return condition.value === '' ? {} : on(path, { $regex: literally(condition.value) });
-    case 'has':
-      return on(path, { $eq: condition.value });
-    case 'lt':
-    case 'lte':
-      // What stands for "no number" is below every number, but no number.
-      return on(path, {
-        [`$${condition.op}`]: condition.value,
-        ...(condition.type === 'number' ? { $gt: NO_NUMBER } : {}),
-      });
-    case 'eq':
-    case 'gt':
-    case 'gte':
-      return on(path, { [`$${condition.op}`]: condition.value });
-  }
 }
 
 function rangeOf(prefix: string): object {
