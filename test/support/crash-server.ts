@@ -59,6 +59,14 @@ export class ServerProcess {
     );
   }
 
+  /** The processes that it has started and that are there, the oldest first. */
+  async children(): Promise<readonly number[]> {
+    const listed = await promisify(execFile)('pgrep', ['-P', String(this.child.pid)]).catch(() => ({
+      stdout: '',
+    }));
+    return listed.stdout.split('\n').filter(Boolean).map(Number);
+  }
+
   /** No warning, no time for anything. */
   kill(): Promise<Ending> {
     this.child.kill('SIGKILL');

@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { type ClawbackError, type FieldProblem, isClawbackError } from '#libs/kernel';
-import { configHelp, isLoopback, loadConfig, rolesOf } from './config.js';
+import { configHelp, isLoopback, loadConfig, rolesOf, viewProcessesOf } from './config.js';
 
 const refusal = (env: Record<string, string>): ClawbackError => {
   try {
@@ -129,6 +129,17 @@ describe('loadConfig', () => {
 
   it.each(['1.5', '1e3', '0x10', ' 5', '+5', 'NaN', '9'.repeat(400)])('takes no number from %j', (value) => {
     expect(names({ CLAWBACK_MAX_ATTEMPTS: value })).toEqual(['CLAWBACK_MAX_ATTEMPTS']);
+  });
+
+  it('has two processes keep the views, on servers one, and none beside a process that does nothing else', () => {
+    const events = { CLAWBACK_EVENTSTORE_URL: 'esdb://db.example:2113' };
+    const servers = { ...events, CLAWBACK_MONGODB_URL: 'mongodb://db.example' };
+    const processes = (env: Record<string, string>) => viewProcessesOf(loadConfig(env));
+    expect([processes({}), processes(events), processes(servers)]).toEqual([2, 1, 1]);
+    expect(processes({ ...servers, ROLES: 'projections' })).toBe(0);
+    expect(processes({ ...servers, ROLES: 'projections', CLAWBACK_VIEW_PROCESSES: '2' })).toBe(2);
+    expect(processes({ CLAWBACK_VIEW_PROCESSES: '0' })).toBe(0);
+    expect(names({ CLAWBACK_VIEW_PROCESSES: '3' })).toEqual(['CLAWBACK_VIEW_PROCESSES']);
   });
 
   it('lets a process have some of the roles only when both stores are on servers', () => {

@@ -69,9 +69,16 @@ const roles = z
 export const rolesOf = (config: Pick<Config, 'process'>): ReadonlySet<ProcessRole> =>
   new Set(config.process.roles.split(',').map((role) => role.trim() as ProcessRole));
 
-/** How many processes keep the views. MongoDB is shared by several servers, whose roles can be split anyway. */
-export const viewProcessesOf = ({ process, stores }: Pick<Config, 'process' | 'stores'>): 0 | 1 | 2 =>
-  (process.viewProcesses ?? (stores.mongoUrl === undefined ? 2 : 0)) as 0 | 1 | 2;
+/**
+ * How many processes keep the views. One that does nothing else keeps them itself. On servers each further process
+ * receives every event once more, which costs more there than on a file.
+ */
+export function viewProcessesOf(config: Pick<Config, 'process' | 'stores'>): 0 | 1 | 2 {
+  const { process, stores } = config;
+  const embedded = stores.eventStoreUrl === undefined && stores.mongoUrl === undefined;
+  const usual = rolesOf(config).size === 1 ? 0 : embedded ? 2 : 1;
+  return (process.viewProcesses ?? usual) as 0 | 1 | 2;
+}
 
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const;
 
@@ -126,7 +133,7 @@ const groups = {
     ),
     viewProcesses: setting(
       'CLAWBACK_VIEW_PROCESSES',
-      'Processes beside the server that keep the views; with 0 it keeps them itself. Without MongoDB 2, else 0.',
+      'Processes beside the server that keep the views, up to 2; with 0 it keeps them itself. By default 2, on servers 1.',
       whole(0, 2).optional(),
     ),
   },

@@ -10,7 +10,6 @@ import type { ViewGroup } from './views.js';
 
 const PROGRAM = fileURLToPath(new URL('./view-process.js', import.meta.url));
 
-/** Before a process that has ended by itself is followed by another. */
 const AGAIN_MS = 1000;
 
 /** How long one may take to end in order: longer than a store may take to answer. */
@@ -22,8 +21,10 @@ export interface ViewProcessesOptions {
   /** Told of the subscriptions of the processes, as of the server's own. */
   readonly listener: Pick<ConnectionListener, 'onSubscription'>;
   readonly logger: JsonLogger;
-  /** The process to start, for tests. */
+  /** The program to start, for tests. */
   readonly program?: string;
+  /** Before a process that has ended by itself is followed by another; default a second. */
+  readonly againMs?: number;
 }
 
 /** Keeps views in processes beside this one, a group in each; one that ends by itself is followed by another. */
@@ -85,7 +86,7 @@ class Keeping {
     while (!isOver()) {
       const end = await this.runOne();
       this.ended(isOver() ? undefined : end);
-      await pause(AGAIN_MS, signal);
+      await pause(this.options.againMs ?? AGAIN_MS, signal);
     }
   }
 

@@ -23,9 +23,9 @@ export interface ViewGroup {
 
 export const ALL_VIEWS: ViewGroup = { name: 'projector', views: Object.keys(VIEWS) as ViewName[] };
 
-const CATALOGUE: ViewGroup = { name: 'projector:catalogue', views: ['emails'] };
+export const CATALOGUE: ViewGroup = { name: 'projector:catalogue', views: ['emails'] };
 
-const ACTION_CENTER: ViewGroup = {
+export const ACTION_CENTER: ViewGroup = {
   name: 'projector:actionCenter',
   views: ALL_VIEWS.views.filter((view) => !CATALOGUE.views.includes(view)),
 };
