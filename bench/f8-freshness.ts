@@ -1,10 +1,10 @@
-import { ActionCenter, actionLogId } from '#libs/action-center';
+import { ActionCenter, actionLogId, historyView } from '#libs/action-center';
 import { type NewEvent, appendEvents, metadataOf } from '#libs/event-store';
 import { idFrom, pause } from '#libs/kernel';
-import { Projector, type AnyProjection } from '#libs/read-store';
+import { untilShown } from '#libs/read-store';
 import { batchCodecs, batchDecider, batchStream, recordSubmission } from '#libs/remediation';
-import { VIEWS } from '../apps/server/src/views/views.js';
 import { atMost, plain, type Bench, type PartInput } from './harness/bench.js';
+import { keepViews } from './harness/kept-views.js';
 import { openEventStore, openReadStore } from './harness/stores.js';
 import { percentile, timed } from './harness/statistics.js';
 import {
@@ -26,6 +26,7 @@ const EVERY_MS = (1000 * PER_APPEND) / PER_SECOND;
 /** Batches that record at the same time. */
 const AT_ONCE = 8;
 const LOOK_MS = 5;
+const CATCH_UP_MS = 600_000;
 
 /** One append: the outcomes of some copies of a batch. */
 interface Step {
@@ -55,13 +56,8 @@ async function freshness({ size, target, directory }: PartInput) {
   }
   // Not approved: what stays on a server must not be run by a server of a later bench.
   const { position } = await recordSubmission(events, submission, false, contextOf('submit'));
-  const projector = new Projector({
-    events,
-    store: views.store,
-    projections: Object.values<AnyProjection>(VIEWS),
-  });
-  await projector.start();
-  await projector.whenProjected('history', position, { timeoutMs: 600_000 });
+  const keeping = await keepViews(target, directory, views);
+  await untilShown(views.store, historyView, position, CATCH_UP_MS);
   const center = new ActionCenter(views.store);
   const entry = await center.entry(TENANT, submission.approvalId);
   if (entry === undefined) throw new Error('the remediation does not show');
@@ -90,7 +86,7 @@ async function freshness({ size, target, directory }: PartInput) {
     });
     await Promise.all(looks);
   });
-  await projector.stop();
+  await keeping.stop();
   await views.dispose();
   await events.close();
   return {

@@ -3,6 +3,7 @@ import { request as send, Agent, type IncomingMessage } from 'node:http';
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { printableToken } from '#apps/server';
+import { pause } from '#libs/kernel';
 import type { ConfigOverrides } from '#libs/platform';
 import type { Target } from './bench.js';
 import type { Memory } from './memory.js';
@@ -10,6 +11,8 @@ import { firstMessage, launch } from './run-part.js';
 import type { ServerAnswer, ServerOrder } from './server-process.js';
 import { dropDatabase, newDatabaseName } from './stores.js';
 import { TENANT } from '../workload/mail.js';
+
+const POLL_MS = 20;
 
 const MEMORY: Memory = { rss: 0, peakRss: 0 };
 
@@ -58,10 +61,21 @@ export class Product {
       tenant: TENANT,
       ttlSeconds: 86_400,
     });
-    return new Product('url' in answer ? answer.url : '', token, ask, async () => {
+    const product = new Product('url' in answer ? answer.url : '', token, ask, async () => {
       await gone;
       if (mongoUrl !== undefined && known === undefined) await dropDatabase(mongoUrl, database);
     });
+    if (!constant) await product.live();
+    return product;
+  }
+
+  /** Until the processes that keep its views are there and up with the log. */
+  private async live(): Promise<void> {
+    for (;;) {
+      const { views } = (await this.json('GET', '/health/ready')) as { views: { state: string }[] };
+      if (views.every(({ state }) => state === 'live')) return;
+      await pause(POLL_MS);
+    }
   }
 
   async memory(): Promise<Memory> {

@@ -20,15 +20,16 @@ export async function openReadStore(
   { mongoUrl }: Target,
   directory: string,
   database = newDatabaseName(),
-): Promise<{ readonly store: ReadStore; dispose(): Promise<void> }> {
+): Promise<{ readonly store: ReadStore; readonly database: string; dispose(): Promise<void> }> {
   if (mongoUrl === undefined) {
     const embedded = new SqliteReadStore(join(directory, 'views'));
-    return { store: embedded, dispose: () => embedded.close() };
+    return { store: embedded, database, dispose: () => embedded.close() };
   }
   const { MongoReadStore } = await import('#libs/read-store/mongodb');
   const onServer = new MongoReadStore({ url: mongoUrl, database, owner: `bench-${randomUUID()}` });
   return {
     store: onServer,
+    database,
     async dispose() {
       await onServer.close();
       await dropDatabase(mongoUrl, database);
