@@ -23,11 +23,6 @@ export interface ProjectorOptions {
   readonly projections: readonly AnyProjection[];
   /** At most so many events in one commit; default 2,000: a view that is behind catches up in fewer commits. */
   readonly batchSize?: number;
-  /**
-   * Events are taken at most so often, in milliseconds, while the views are up with the log; default 0: each at once. A
-   * commit costs much the same for few events as for many.
-   */
-  readonly everyMs?: number;
   /** Told of every change of a view's position, state or error. Must not throw. */
   readonly onState?: (state: ViewState) => void;
   /**
@@ -170,11 +165,8 @@ export class Projector {
     let delivered = false;
     try {
       for await (const delivery of this.subscribe(signal)) {
-        const due = performance.now() + (this.options.everyMs ?? 0);
         await this.deliver(delivery);
         delivered = true;
-        const early = delivery.caughtUp ? due - performance.now() : 0;
-        if (early > 0) await pause(early, signal);
         if (signal.aborted) break;
       }
     } catch (error) {

@@ -23,8 +23,6 @@ export interface ViewKeeperOptions {
    * read; default 5 s.
    */
   readonly graceMs?: number;
-  /** As {@link Projector} has it. */
-  readonly everyMs?: number;
   /** As {@link Projector} tells it. */
   readonly onState?: (state: ViewState) => void;
   readonly onError: (error: unknown, what: string) => void;
@@ -73,7 +71,6 @@ export class ViewKeeper {
       onDelivered: (delivered) => {
         this.look(delivered);
       },
-      ...(this.options.everyMs === undefined ? {} : { everyMs: this.options.everyMs }),
       ...(this.options.onState === undefined ? {} : { onState: this.options.onState }),
     });
     await this.projector.start();

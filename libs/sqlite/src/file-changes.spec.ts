@@ -20,7 +20,7 @@ describe('FileChanges', () => {
     folder = await mkdtemp(join(tmpdir(), 'clawback-changes-'));
     file = open();
     file.exec('CREATE TABLE notes (id INTEGER)');
-    changes = new FileChanges(file, 10);
+    changes = new FileChanges(file);
     jest.useFakeTimers();
   });
 
@@ -33,7 +33,7 @@ describe('FileChanges', () => {
   /** One who waits, after the first look, which wakes for nothing. */
   async function waiter(): Promise<{ woken: boolean }> {
     const first = changes.next({});
-    await tick(10);
+    await tick(1);
     await first;
     const state = { woken: false };
     void changes.next({}).then(() => (state.woken = true));
@@ -46,7 +46,36 @@ describe('FileChanges', () => {
     await tick(50);
     expect(state.woken).toBe(false);
     write(other);
-    await tick(10);
+    await tick(16);
+    expect(state.woken).toBe(true);
+    other.close();
+  });
+
+  it('looks soon when somebody comes to wait, and less and less often', async () => {
+    const other = open();
+    const versions = jest.spyOn(file, 'get');
+    await waiter();
+    versions.mockClear();
+    await tick(15);
+    // After 1, 3, 7 and 15 ms.
+    expect(versions).toHaveBeenCalledTimes(4);
+    await tick(160);
+    expect(versions).toHaveBeenCalledTimes(14);
+    write(other);
+    const late = changes.next({});
+    await tick(1);
+    await late;
+    other.close();
+  });
+
+  it('is not put off by others who come to wait', async () => {
+    const other = open();
+    const state = await waiter();
+    write(other);
+    for (let count = 0; count < 4; count += 1) {
+      void changes.next({});
+      await tick(0.25);
+    }
     expect(state.woken).toBe(true);
     other.close();
   });
@@ -55,12 +84,12 @@ describe('FileChanges', () => {
     const other = open();
     const state = await waiter();
     write(other);
-    await tick(10);
+    await tick(16);
     write(other);
     expect(state.woken).toBe(true);
     const again = { woken: false };
     void changes.next({}).then(() => (again.woken = true));
-    await tick(10);
+    await tick(1);
     expect(again.woken).toBe(true);
     other.close();
   });
@@ -86,7 +115,7 @@ describe('FileChanges', () => {
     await ended;
     const left = changes.next({});
     file.close();
-    await tick(10);
+    await tick(1);
     await left;
   });
 

@@ -6,19 +6,23 @@ export interface Waiting {
   readonly signal?: AbortSignal;
 }
 
+/** From one look to the next the wait doubles, from the first to the longest. */
+const FIRST_LOOK_MS = 1;
+const LONGEST_MS = 16;
+
 /**
- * Wakes those who wait for a commit to a file: at once for one through this object, and within `lookEveryMs` for one of
- * another connection or process. Looks only while somebody waits, once for all of them.
+ * Wakes those who wait for a commit to a file: at once for one through this object, and for one of another connection or
+ * process by looking, at first after a millisecond and then less and less often. Looks only while somebody waits, once for
+ * all of them.
  */
 export class FileChanges {
   private readonly sleepers = new Set<() => void>();
   private looking: NodeJS.Timeout | undefined;
+  /** When the next look is, by `performance.now()`. */
+  private due = Infinity;
   private seen: number | undefined;
 
-  constructor(
-    private readonly file: SqliteFile,
-    private readonly lookEveryMs: number,
-  ) {}
+  constructor(private readonly file: SqliteFile) {}
 
   /** To be called after a commit through this object, and after closing the file. */
   wakeAll(): void {
@@ -38,21 +42,31 @@ export class FileChanges {
       const timer = withinMs === undefined ? undefined : setTimeout(wake, withinMs);
       signal?.addEventListener('abort', wake, { once: true });
       this.sleepers.add(wake);
-      this.looking ??= setInterval(() => {
-        this.look();
-      }, this.lookEveryMs);
+      // Others who come meanwhile do not put the look off.
+      if (this.due > performance.now() + FIRST_LOOK_MS) this.lookIn(FIRST_LOOK_MS);
     });
   }
 
+  private lookIn(ms: number): void {
+    clearTimeout(this.looking);
+    this.due = performance.now() + ms;
+    this.looking = setTimeout(() => {
+      this.look(ms);
+    }, ms);
+  }
+
   private stopLooking(): void {
-    clearInterval(this.looking);
-    this.looking = undefined;
+    clearTimeout(this.looking);
+    this.due = Infinity;
   }
 
   /** Whoever waits has looked at the file after the version was read here last, or is woken for nothing once. */
-  private look(): void {
+  private look(waited: number): void {
     const version = this.version();
-    if (version === this.seen && version !== undefined) return;
+    if (version === this.seen && version !== undefined) {
+      this.lookIn(Math.min(2 * waited, LONGEST_MS));
+      return;
+    }
     this.seen = version;
     this.wakeAll();
   }

@@ -14,8 +14,6 @@ const LOOK_MS = 5_000;
 export interface Keeping {
   readonly clock: Clock;
   readonly logger: JsonLogger;
-  /** As {@link ViewKeeper} has it. */
-  readonly everyMs?: number;
   /** Told of every change of a view. Must not throw. */
   readonly onState?: (state: ViewState) => void;
 }
@@ -24,7 +22,7 @@ export interface Keeping {
 export function keepViews(
   { events, readStore, viewStore, instance }: Stores,
   { name, views }: ViewGroup,
-  { clock, logger, everyMs = 0, onState }: Keeping,
+  { clock, logger, onState }: Keeping,
 ): ViewKeeper {
   return new ViewKeeper({
     events: new NamedSubscriber(events, name),
@@ -32,7 +30,6 @@ export function keepViews(
     projections: views.map((view) => VIEWS[view]),
     clock,
     instance,
-    everyMs,
     // Only the stores on servers are told late that another build is read.
     ...(viewStore === readStore ? { graceMs: 0 } : {}),
     onError: faultLog(logger),

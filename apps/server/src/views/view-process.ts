@@ -12,8 +12,8 @@ import type { ViewGroup } from './views.js';
  * with the server, in whatever way that ends.
  */
 
-/** How often events are taken at most by views that are up with the log, and their state told, in milliseconds. */
-const EVERY_MS = 20;
+/** How often the state of the views is told at most, in milliseconds. */
+const TELL_EVERY_MS = 20;
 
 /** An end in order may wait for a store; without the server nobody waits for it. */
 const END_WITHIN_MS = 10_000;
@@ -41,7 +41,6 @@ async function keep(group: ViewGroup, config: Config): Promise<void> {
     keeper = keepViews(stores, group, {
       clock: new SystemClock(),
       logger: createLogger(config),
-      everyMs: EVERY_MS,
       onState: tellViews,
     });
     await keeper.start();
@@ -70,7 +69,7 @@ function tellViews(): void {
   telling ??= setTimeout(() => {
     telling = undefined;
     tell({ views: (keeper?.state() ?? []).map(told) });
-  }, EVERY_MS);
+  }, TELL_EVERY_MS);
 }
 
 const told = ({ cause, ...state }: ViewState) => ({

@@ -64,8 +64,6 @@ const ALL_AFTER = `${APPENDS} WHERE position > ? ORDER BY position`;
 const PAGE_EVENTS = 500;
 /** A page also ends here (in characters of JSON): 500 events of the largest size would fill the memory. */
 const PAGE_LENGTH = 4 * 1024 * 1024;
-/** How soon an append by another process is noticed. */
-const LOOK_EVERY_MS = 10;
 /** The revision before the first event of a stream. */
 const BEFORE_FIRST = -1n;
 
@@ -105,7 +103,7 @@ export interface SqliteEventStoreOptions {
 /**
  * The event log in one SQLite file, a row for each append (ADR 0014). An append is on the disk before it is answered; the
  * appends of one turn of the event loop share a commit. Several processes may open the same file: each sees the others'
- * events within {@link LOOK_EVERY_MS} milliseconds.
+ * events soon (see {@link FileChanges}).
  */
 export class SqliteEventStore extends EventStore {
   protected readonly file: SqliteFile;
@@ -119,7 +117,7 @@ export class SqliteEventStore extends EventStore {
     super();
     this.onState = onState;
     this.file = guarded(() => openFile(path));
-    this.changes = new FileChanges(this.file, LOOK_EVERY_MS);
+    this.changes = new FileChanges(this.file);
   }
 
   async append(

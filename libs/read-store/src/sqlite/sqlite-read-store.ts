@@ -51,9 +51,6 @@ const MOVE_CHECKPOINT = `INSERT INTO checkpoints (view, position) VALUES (?, ?)
 
 const IDS_PER_STATEMENT = 1000;
 
-/** How soon a commit of another process is noticed by those who wait for one. */
-const LOOK_EVERY_MS = 5;
-
 /** What is open of one view. */
 interface ViewFile {
   readonly file: SqliteFile;
@@ -117,7 +114,7 @@ export class SqliteReadStore extends ReadStore {
     const file = openFile(join(this.directory, `${name}.db`));
     const opened = {
       file,
-      changes: new FileChanges(file, LOOK_EVERY_MS),
+      changes: new FileChanges(file),
       tables: new Map<string, ViewTable>(),
     };
     this.files.set(name, opened);
