@@ -98,6 +98,16 @@ describe('the processes that keep the views of a server', () => {
     expect(server.errors).toContain('it ended by SIGKILL');
   });
 
+  it('build a view anew, and the server reads the new build', async () => {
+    const found = async (): Promise<unknown> => bodyOf(await api.get('/v1/emails', { limit: '1000' }), 200);
+    const view = async () => bodyOf(await api.get('/v1/views/emails'), 200) as { active: number };
+    const before = await found();
+    bodyOf(await api.post('/v1/views/emails/rebuild', {}), 202);
+    await until(view, ({ active }) => active === 2);
+    expect(await found()).toEqual(before);
+    await completed(await submit('After the rebuild'));
+  });
+
   it('end with a server that is killed, and its successor goes on', async () => {
     await children();
     // Resolves when all have ended that write to its output, and so its processes too.

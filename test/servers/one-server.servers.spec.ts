@@ -1,0 +1,89 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { loadOrCreateLocalKey, signLocalToken } from '#libs/platform';
+import { sampleLines } from '#libs/mail-catalog';
+import { buildProject, ServerProcess } from '../support/crash-server.js';
+import {
+  serverName,
+  startEventStore,
+  type EventStoreUnderTest,
+} from '../support/eventstoredb/server-under-test.js';
+import { mongoName, startMongo, type MongoUnderTest } from '../support/mongodb.js';
+import { Api, bodyOf, request, until, type EntryBody, type SubmittedBody } from '../support/server.js';
+
+/** Longer than a process that was killed keeps the right to write its views. */
+const PATIENCE_MS = 100_000;
+
+describe(`one server, and a process beside it that keeps its views, on ${serverName} and ${mongoName}`, () => {
+  let directory: string;
+  let events: EventStoreUnderTest;
+  let mongo: MongoUnderTest;
+  let server: ServerProcess;
+  let api: Api;
+
+  beforeAll(async () => {
+    await buildProject();
+    directory = await mkdtemp(join(tmpdir(), 'clawback-one-server-'));
+    events = await startEventStore();
+    mongo = await startMongo();
+    server = ServerProcess.launch(directory, {
+      CLAWBACK_EVENTSTORE_URL: events.url,
+      CLAWBACK_MONGODB_URL: mongo.url,
+      CLAWBACK_MONGODB_DATABASE: mongo.database,
+    });
+    const url = await server.ready;
+    const key = await loadOrCreateLocalKey(directory);
+    const principal = {
+      subject: 'pat@ops.example',
+      roles: ['admin'],
+      tenant: 'one',
+      ttlSeconds: 3600,
+    } as const;
+    api = new Api(() => url, signLocalToken(key, principal), PATIENCE_MS);
+  }, 300_000);
+
+  afterAll(async () => {
+    await server.terminate();
+    await mongo.dispose();
+    await events.stop();
+    await rm(directory, { recursive: true, force: true });
+  }, 60_000);
+
+  const child = async (): Promise<number> =>
+    (
+      await until(
+        () => server.children(),
+        ({ length }) => length === 1,
+      )
+    )[0] ?? 0;
+  const entry = async (approvalId: string): Promise<EntryBody | undefined> => {
+    const answer = await api.get(`/v1/remediations/${approvalId}`);
+    // Answered without a view that shows it, when none did for too long.
+    return answer.status === 404 ? undefined : (bodyOf(answer, 200) as EntryBody);
+  };
+  const finished = async (approvalId: string): Promise<EntryBody> =>
+    (await until(
+      () => entry(approvalId),
+      (found) => found?.status === 'completed',
+      PATIENCE_MS,
+    )) as EntryBody;
+
+  it('moves every copy and brings every copy back, though that process is killed in between', async () => {
+    const lines = [...sampleLines({ messages: 100, seed: 'one server' })];
+    bodyOf(await api.import(lines.join('')), 200);
+    const submitted = bodyOf(await api.post('/v1/remediations', request()), 202) as SubmittedBody;
+    const first = await finished(submitted.approvalId);
+    expect(first.counts).toMatchObject({ submitted: submitted.plan.copies, pending: 0, failed: 0 });
+
+    const killed = await child();
+    process.kill(killed, 'SIGKILL');
+    const path = `/v1/remediations/${submitted.approvalId}/undo`;
+    const undone = bodyOf(await api.post(path, {}), 202) as SubmittedBody;
+    const second = await finished(undone.approvalId);
+    expect(second.counts.succeeded).toBe(first.counts.succeeded);
+    expect(await child()).not.toBe(killed);
+    expect(server.errors).toContain('it ended by SIGKILL');
+  }, 300_000);
+});
