@@ -21,6 +21,7 @@ export async function keepViews(
   for (const view of Object.values(VIEWS)) await store.prepare(view);
   const processes = new ViewProcesses({
     config,
+    instance: 'bench',
     groups: viewGroups(viewProcessesOf(config) || 1),
     listener: { onSubscription: () => undefined },
     logger: createLogger(config),

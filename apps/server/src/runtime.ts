@@ -117,7 +117,13 @@ export class Runtime {
       this.keeper =
         processes === 0
           ? keepViews(stores, ALL_VIEWS, { clock: this.clock, logger })
-          : new ViewProcesses({ config, groups: viewGroups(processes), listener: connections, logger });
+          : new ViewProcesses({
+              config,
+              instance,
+              groups: viewGroups(processes),
+              listener: connections,
+              logger,
+            });
       this.dispatcher = new WebhookDispatcher({
         events: as('webhooks'),
         views: viewStore,

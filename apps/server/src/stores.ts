@@ -26,11 +26,16 @@ export interface Stores {
 /** The executors that share the work. */
 const GROUP = 'clawback-executors';
 
-/** Opens the embedded stores, or those on servers. An adapter of a server is loaded only when it is used. */
-export async function openStores(config: Config, listener: ConnectionListener): Promise<Stores> {
+/**
+ * Opens the embedded stores, or those on servers. An adapter of a server is loaded only when it is used.
+ * @param instance names a process that takes the place of another; without it the name is a new one.
+ */
+export async function openStores(
+  config: Config,
+  listener: ConnectionListener,
+  instance = newInstance(config),
+): Promise<Stores> {
   const { eventStoreUrl, mongoUrl } = config.stores;
-  const shared = eventStoreUrl !== undefined;
-  const instance = shared ? `${hostname()}-${String(process.pid)}-${randomUUID().slice(0, 8)}` : 'embedded';
   const { events, queue } =
     eventStoreUrl === undefined
       ? embeddedEvents(config, listener)
@@ -50,6 +55,11 @@ export async function openStores(config: Config, listener: ConnectionListener): 
     },
   };
 }
+
+const newInstance = ({ stores }: Config): string =>
+  stores.eventStoreUrl === undefined
+    ? 'embedded'
+    : `${hostname()}-${String(process.pid)}-${randomUUID().slice(0, 8)}`;
 
 const embeddedEvents = (
   { data }: Config,

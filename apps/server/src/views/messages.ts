@@ -4,7 +4,14 @@ import type { ViewState } from '#libs/read-store';
 import type { ViewGroup } from './views.js';
 
 /** What a process that keeps views is told: first what to keep, in the end to stop. */
-export type Order = { readonly keep: ViewGroup; readonly config: Config } | 'stop';
+export type Order = Keep | 'stop';
+
+export interface Keep {
+  readonly keep: ViewGroup;
+  readonly config: Config;
+  /** Its name, and that of its successors: a store that knows it by that gives the views to them at once. */
+  readonly instance: string;
+}
 
 /** What it tells. */
 export type Report =

@@ -1,11 +1,10 @@
 import type { SubscriptionState } from '#libs/event-store';
 import { SystemClock } from '#libs/kernel';
-import { createLogger, type Config } from '#libs/platform';
+import { createLogger } from '#libs/platform';
 import type { ViewState } from '#libs/read-store';
 import { openStores, type Stores } from '../stores.js';
 import { keepViews } from './keep-views.js';
-import { faultOf, type Order, type Report } from './messages.js';
-import type { ViewGroup } from './views.js';
+import { faultOf, type Keep, type Order, type Report } from './messages.js';
 
 /**
  * A process beside the server that keeps a group of views: it opens the stores for itself, does what it is told, and ends
@@ -26,7 +25,7 @@ let ending: Promise<void> | undefined;
 
 process.on('message', (order: Order) => {
   if (order === 'stop') void end();
-  else void keep(order.keep, order.config);
+  else void keep(order);
 });
 process.once('disconnect', () => {
   setTimeout(() => process.exit(1), END_WITHIN_MS).unref();
@@ -35,9 +34,10 @@ process.once('disconnect', () => {
 // A terminal and a supervisor tell all processes at once: the server stops this one when its own work has ended.
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => undefined);
 
-async function keep(group: ViewGroup, config: Config): Promise<void> {
+async function keep({ keep: group, config, instance }: Keep): Promise<void> {
   try {
-    stores = await openStores(config, { onSubscription: tellSubscription, onQueue: () => undefined });
+    const listener = { onSubscription: tellSubscription, onQueue: () => undefined };
+    stores = await openStores(config, listener, instance);
     keeper = keepViews(stores, group, {
       clock: new SystemClock(),
       logger: createLogger(config),

@@ -40,6 +40,7 @@ describe('ViewProcesses', () => {
     const config = loadConfig({});
     processes = new ViewProcesses({
       config,
+      instance: 'server',
       groups: viewGroups(2),
       program,
       againMs: 1,

@@ -17,6 +17,8 @@ const END_WITHIN_MS = 60_000;
 
 export interface ViewProcessesOptions {
   readonly config: Config;
+  /** Names the server. */
+  readonly instance: string;
   readonly groups: readonly ViewGroup[];
   /** Told of the subscriptions of the processes, as of the server's own. */
   readonly listener: Pick<ConnectionListener, 'onSubscription'>;
@@ -92,14 +94,14 @@ class Keeping {
 
   /** @returns why it has ended. */
   private runOne(): Promise<Error> {
-    const { config, program = PROGRAM } = this.options;
+    const { config, instance, program = PROGRAM } = this.options;
     // It has the flags of Node that this one has, and what it logs goes where this one logs.
     const child = fork(program, [], {
       serialization: 'advanced',
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
     });
     this.child = child;
-    const order: Order = { keep: this.group, config };
+    const order: Order = { keep: this.group, config, instance: `${instance} ${this.group.name}` };
     // One that has ended already is found by its end.
     child.send(order, () => undefined);
     return new Promise((resolve) => {
