@@ -2,9 +2,9 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { loadOrCreateLocalKey, signLocalToken } from '#libs/platform';
 import { sampleLines } from '#libs/mail-catalog';
 import { buildProject, ServerProcess } from '../support/crash-server.js';
+import { tokenFor } from '../support/deployment.js';
 import {
   serverName,
   startEventStore,
@@ -13,7 +13,7 @@ import {
 import { mongoName, startMongo, type MongoUnderTest } from '../support/mongodb.js';
 import { Api, bodyOf, request, until, type EntryBody, type SubmittedBody } from '../support/server.js';
 
-/** Longer than a process that was killed keeps the right to write its views. */
+/** Only a hang gets there. */
 const PATIENCE_MS = 100_000;
 
 describe(`one server, and a process beside it that keeps its views, on ${serverName} and ${mongoName}`, () => {
@@ -34,14 +34,7 @@ describe(`one server, and a process beside it that keeps its views, on ${serverN
       CLAWBACK_MONGODB_DATABASE: mongo.database,
     });
     const url = await server.ready;
-    const key = await loadOrCreateLocalKey(directory);
-    const principal = {
-      subject: 'pat@ops.example',
-      roles: ['admin'],
-      tenant: 'one',
-      ttlSeconds: 3600,
-    } as const;
-    api = new Api(() => url, signLocalToken(key, principal), PATIENCE_MS);
+    api = new Api(() => url, tokenFor(directory, 'one'), PATIENCE_MS);
   }, 300_000);
 
   afterAll(async () => {

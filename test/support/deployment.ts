@@ -251,7 +251,8 @@ export class Deployment {
   }
 }
 
-async function tokenFor(dataDirectory: string, tenant: string): Promise<string> {
+/** Of somebody who may do everything, for the servers that use this data directory. */
+export async function tokenFor(dataDirectory: string, tenant: string): Promise<string> {
   const key = await loadOrCreateLocalKey(dataDirectory);
   return signLocalToken(key, { subject: 'pat@ops.example', roles: ['admin'], tenant, ttlSeconds: 3600 });
 }

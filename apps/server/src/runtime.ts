@@ -22,7 +22,7 @@ import { faultLog } from './fault-log.js';
 import { lateArrivals, proposalExpiry } from './process-managers.js';
 import { Connections } from './system/connections.js';
 import { HttpSender, WebhookDispatcher, WebhookKeys } from '#libs/webhooks';
-import { openStores, type Stores } from './stores.js';
+import { openStores, removeOldViews, type Stores } from './stores.js';
 import { keepViews } from './views/keep-views.js';
 import { ViewProcesses } from './views/view-processes.js';
 import { ALL_VIEWS, viewGroups, VIEWS, type ViewName } from './views/views.js';
@@ -69,6 +69,7 @@ export class Runtime {
     let stores: Stores | undefined;
     try {
       const webhookKeys = new WebhookKeys(await webhookKey(config));
+      removeOldViews(config);
       stores = await openStores(config, connections);
       return new Runtime(
         config,

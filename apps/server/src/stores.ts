@@ -113,12 +113,12 @@ async function serverEvents(
 }
 
 /** One file held all views once. They are made again from the log, each in a file of its own (ADR 0015). */
-function removeOldViews(directory: string): void {
+export function removeOldViews({ stores, data: { directory } }: Config): void {
+  if (stores.mongoUrl !== undefined) return;
   for (const suffix of ['', '-wal', '-shm']) rmSync(join(directory, `read.db${suffix}`), { force: true });
 }
 
 function embeddedViews({ data }: Config): { readStore: ReadStore; viewStore: ReadStore } {
-  removeOldViews(data.directory);
   const store = new SqliteReadStore(join(data.directory, 'views'));
   return { readStore: store, viewStore: store };
 }

@@ -1,6 +1,5 @@
 import type { AnyBulkWriteOperation, Collection, Db, Filter, FindOptions, IndexDescription } from 'mongodb';
-import { formatPosition, parsePosition } from '#libs/kernel';
-import type { Position } from '#libs/kernel';
+import { formatPosition, parsePosition, type Position } from '#libs/kernel';
 import type { Patch, Scalar, Stored, ViewSpec, Write } from '../read-store.js';
 import {
   checkId,
