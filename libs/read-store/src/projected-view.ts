@@ -210,6 +210,8 @@ function idsToRead(planned: readonly PlannedEvent[]): Set<string> {
  */
 class Fold {
   private readonly documents: Map<string, Stored<unknown>>;
+  /** Ids of what was read and was there. */
+  private readonly stored: ReadonlySet<string>;
   private readonly touched = new Map<string, Write<unknown>>();
   /** Made here by a change that may go on with it in place. */
   private readonly drafts = new Set<unknown>();
@@ -219,6 +221,7 @@ class Fold {
     stored: readonly Stored<unknown>[],
   ) {
     this.documents = new Map(stored.map((document) => [document.id, document]));
+    this.stored = new Set(this.documents.keys());
   }
 
   get writes(): Write<unknown>[] {
@@ -236,24 +239,25 @@ class Fold {
     const { id } = change;
     const document = this.documents.get(id);
     if (document !== undefined && document.position >= position) return;
-    if ('set' in change) this.set(change, document, position);
+    if ('put' in change) this.put(id, position, change.put);
+    else if ('set' in change) this.set(change, document, position);
     else this.apply(change, document, position);
   }
 
   private apply(
-    { id, apply, amend }: Exclude<Change<unknown>, { set: object }>,
+    { id, apply, amend }: Extract<Change<unknown>, { apply: unknown }>,
     document: Stored<unknown> | undefined,
     position: Position,
   ): void {
     const before = document?.doc;
     if (amend !== undefined && document !== undefined && this.drafts.has(before)) {
-      if (amend(before)) this.put({ id, position, doc: before });
+      if (amend(before)) this.put(id, position, before);
       return;
     }
     const after = apply(before);
     if (after === undefined || after === before) return;
     if (amend !== undefined) this.drafts.add(after);
-    this.put({ id, position, doc: after });
+    this.put(id, position, after);
   }
 
   private set(
@@ -261,7 +265,7 @@ class Fold {
     document: Stored<unknown> | undefined,
     position: Position,
   ): void {
-    if (document !== undefined) this.put({ id, position, doc: { ...(document.doc as object), ...set } });
+    if (document !== undefined) this.put(id, position, { ...(document.doc as object), ...set });
     // Read, and not there: there is nothing to set.
     else if (!this.read.has(id)) {
       const before = this.touched.get(id) as Patch<object> | undefined;
@@ -269,9 +273,10 @@ class Fold {
     }
   }
 
-  private put(document: Stored<unknown>): void {
-    this.documents.set(document.id, document);
-    this.touched.set(document.id, document);
+  private put(id: string, position: Position, doc: unknown): void {
+    const document = { id, position, doc, isNew: !this.stored.has(id) };
+    this.documents.set(id, document);
+    this.touched.set(id, document);
   }
 }
 
@@ -287,6 +292,8 @@ function asOne(changes: readonly Change<unknown>[]): Iterable<Change<unknown>> {
 
 /** One after the other. */
 function both(first: Change<unknown>, second: Change<unknown>): Change<unknown> {
+  if ('put' in second) return second;
+  if ('put' in first) return { id: first.id, put: changed(second, first.put) };
   if ('set' in first && 'set' in second) return { id: first.id, set: { ...first.set, ...second.set } };
   return { id: first.id, apply: (doc) => changed(second, changed(first, doc)) };
 }

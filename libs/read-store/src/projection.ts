@@ -2,7 +2,7 @@ import type { RecordedEvent } from '#libs/event-store';
 import type { ViewSpec } from './read-store.js';
 
 /** What one event does to one document. */
-export type Change<Doc> = Apply<Doc> | Setting<Doc>;
+export type Change<Doc> = Apply<Doc> | Setting<Doc> | Putting<Doc>;
 
 /** By the document so far. */
 interface Apply<Doc> {
@@ -20,6 +20,12 @@ interface Apply<Doc> {
 interface Setting<Doc> {
   readonly id: string;
   readonly set: Partial<Doc>;
+}
+
+/** Whatever the document was: it is this one now. It is not read for that, so its position rises even when it is the same. */
+interface Putting<Doc> {
+  readonly id: string;
+  readonly put: Doc;
 }
 
 /**
@@ -52,6 +58,7 @@ export interface Projection<Doc> extends ViewSpec<Doc> {
 
 /** The document after a change; undefined where there is none. */
 export function changed<Doc>(change: Change<Doc>, doc: Doc | undefined): Doc | undefined {
+  if ('put' in change) return change.put;
   if ('apply' in change) return change.apply(doc) ?? doc;
   return doc === undefined ? doc : { ...doc, ...change.set };
 }

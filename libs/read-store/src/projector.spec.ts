@@ -137,12 +137,12 @@ const add = ([id, amount]: readonly [string, number], position: Position): Chang
   }),
 });
 
-/** Made, labelled and painted: a document, an amendment, a value that is set. */
+/** Made, made anew, labelled and painted: a document, another in its place, an amendment, a value that is set. */
 interface Chest {
   readonly colour: string;
   readonly labels: readonly string[];
 }
-type ChestChange = 'put' | 'label' | 'paint' | 'leave';
+type ChestChange = 'make' | 'replace' | 'label' | 'paint' | 'leave';
 
 /** @param shared what every chest begins with: it must never be written to. */
 const chests = (name: string, shared: readonly string[] = []): Projection<Chest> => ({
@@ -154,8 +154,10 @@ const chests = (name: string, shared: readonly string[] = []): Projection<Chest>
   project: ({ data }) =>
     (data as [ChestChange, string, string][]).map(([what, id, value]): Change<Chest> => {
       switch (what) {
-        case 'put':
+        case 'make':
           return { id, apply: (chest) => chest ?? { colour: value, labels: shared } };
+        case 'replace':
+          return { id, put: { colour: value, labels: shared } };
         case 'paint':
           return { id, set: { colour: value } };
         case 'label':
@@ -366,7 +368,7 @@ describe('Projector', () => {
 
   it('makes of documents, amendments and what is set in any batches what it makes of them one by one', async () => {
     const change = fc.tuple(
-      fc.constantFrom<ChestChange>('put', 'label', 'paint', 'leave'),
+      fc.constantFrom<ChestChange>('make', 'replace', 'label', 'paint', 'leave'),
       fc.constantFrom('a', 'b', 'c'),
       fc.constantFrom('red', 'blue'),
     );
@@ -400,26 +402,29 @@ describe('Projector', () => {
     );
   });
 
-  it('never amends what belongs to an event, or to a document that no amendment has copied', async () => {
-    const things: string[] = [];
-    const data = [
-      ['put', 'a', 'red'],
-      ['label', 'a', 'x'],
-    ] as const;
-    events.record('Changed', [data[0]]);
-    const position = events.record('Changed', [data[1]]);
-    const view = chests('chests', things);
-    const projector = await running([view]);
-    await projector.whenProjected('chests', position, SOON);
-    expect(await store.getMany(view, ['a'])).toEqual([
-      { id: 'a', position, doc: { colour: 'red', labels: ['x'] } },
-    ]);
-    expect(things).toEqual([]);
-  });
+  it.each(['make', 'replace'])(
+    'never amends what belongs to an event, or that no amendment has copied: %s',
+    async (what) => {
+      const things: string[] = [];
+      const data = [
+        [what, 'a', 'red'],
+        ['label', 'a', 'x'],
+      ] as const;
+      events.record('Changed', [data[0]]);
+      const position = events.record('Changed', [data[1]]);
+      const view = chests('chests', things);
+      const projector = await running([view]);
+      await projector.whenProjected('chests', position, SOON);
+      expect(await store.getMany(view, ['a'])).toEqual([
+        { id: 'a', position, doc: { colour: 'red', labels: ['x'] } },
+      ]);
+      expect(things).toEqual([]);
+    },
+  );
 
-  it('reads nothing for what it only sets', async () => {
-    events.record('Changed', [['put', 'a', 'red']]);
-    const position = events.record('Changed', [['put', 'b', 'red']]);
+  it('reads nothing for what it only sets or replaces', async () => {
+    events.record('Changed', [['make', 'a', 'red']]);
+    const position = events.record('Changed', [['make', 'b', 'red']]);
     const view = chests('chests');
     const projector = await running([view]);
     await projector.whenProjected('chests', position, SOON);
@@ -427,6 +432,8 @@ describe('Projector', () => {
     const painted = events.record('Changed', [
       ['paint', 'a', 'blue'],
       ['paint', 'nothing', 'blue'],
+      ['replace', 'b', 'green'],
+      ['replace', 'c', 'green'],
     ]);
     await projector.whenProjected('chests', painted, SOON);
     expect(read).not.toHaveBeenCalled();
@@ -434,7 +441,8 @@ describe('Projector', () => {
     const { items } = await store.find(view, { where: [], limit: 10 });
     expect(items).toEqual([
       { id: 'a', position: painted, doc: { colour: 'blue', labels: [] } },
-      { id: 'b', position, doc: { colour: 'red', labels: [] } },
+      { id: 'b', position: painted, doc: { colour: 'green', labels: [] } },
+      { id: 'c', position: painted, doc: { colour: 'green', labels: [] } },
     ]);
   });
 

@@ -13,6 +13,7 @@ export interface AnyProjection extends ViewSpec<never> {
   ) => readonly (
     | { readonly id: string; readonly apply: (doc: never) => unknown }
     | { readonly id: string; readonly set: object }
+    | { readonly id: string; readonly put: unknown }
   )[];
   readonly afterOthers?: true;
 }

@@ -47,13 +47,20 @@ export interface Patch<Doc> {
   readonly set: Partial<Doc>;
 }
 
-/** What a projector writes: a whole document, or less. */
-export type Write<Doc> = Stored<Doc> | Patch<Doc>;
+/** A whole document. */
+export interface Put<Doc> extends Stored<Doc> {
+  /** It is most likely not there yet: nothing rests on that but the way in which it is written. */
+  readonly isNew?: boolean;
+}
 
-/** All conditions hold together. `contains` and `startsWith` are exact about case: fold on both sides. */
+/** What a projector writes: a whole document, or less. */
+export type Write<Doc> = Put<Doc> | Patch<Doc>;
+
+/** All conditions hold together. `contains` and `startsWith...` are exact about case: fold on both sides. */
 export type Condition =
   | { readonly field: string; readonly op: 'eq' | 'gt' | 'gte' | 'lt' | 'lte'; readonly value: Scalar }
   | { readonly field: string; readonly op: 'in'; readonly value: readonly Scalar[] }
+  | { readonly field: string; readonly op: 'startsWithAny'; readonly value: readonly string[] }
   | { readonly field: string; readonly op: 'startsWith' | 'contains' | 'has'; readonly value: string };
 
 export interface Query {

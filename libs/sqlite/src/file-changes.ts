@@ -22,10 +22,15 @@ export class FileChanges {
   private due = Infinity;
   private seen: number | undefined;
 
-  constructor(private readonly file: SqliteFile) {}
+  /** @param onChange called before anybody is woken. */
+  constructor(
+    private readonly file: SqliteFile,
+    private readonly onChange: () => void = () => undefined,
+  ) {}
 
   /** To be called after a commit through this object, and after closing the file. */
   wakeAll(): void {
+    this.onChange();
     for (const wake of [...this.sleepers]) wake();
   }
 

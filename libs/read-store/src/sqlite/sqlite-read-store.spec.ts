@@ -124,6 +124,15 @@ describe('SqliteReadStore', () => {
       expect(text).toContain(` WHERE ${conditions} ORDER BY`);
     });
 
+    it('seeks each of several beginnings of the id', async () => {
+      const plan = await planOf({
+        where: [{ field: 'id', op: 'startsWithAny', value: ['1', '7', '15'] }],
+        limit: 50,
+      });
+      expect(plan).toContain('MULTI-INDEX OR');
+      expect(plan).not.toContain('SCAN');
+    });
+
     it('show a sort where no index has the order', async () => {
       expect(await planOf({ where: [], orderBy: ['at'], limit: 50 })).toContain('TEMP B-TREE');
     });

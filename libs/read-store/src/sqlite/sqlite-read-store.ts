@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { canonicalJson, ClawbackError, inGroups, START, type Position } from '#libs/kernel';
-import { FileChanges, SqliteFile, type SqlValue } from '#libs/sqlite';
+import { FileChanges, SqliteFile, type SqlRow, type SqlValue } from '#libs/sqlite';
 import {
   ReadStore,
   type Builds,
@@ -46,6 +46,9 @@ const PUT_ACTIVE = `INSERT INTO active_builds (view, build, as_of) VALUES (?, ?,
   ON CONFLICT (view) DO UPDATE SET build = excluded.build, as_of = excluded.as_of WHERE excluded.as_of > as_of`;
 const DROP_CHECKPOINT = 'DELETE FROM checkpoints WHERE view = ?';
 const GET_CHECKPOINT = 'SELECT position FROM checkpoints WHERE view = ?';
+/** Of the active build, as its place is called by {@link placeKey}. */
+const GET_ACTIVE_CHECKPOINT = `SELECT position FROM checkpoints WHERE view = ?1 || coalesce(
+  (SELECT iif(build = ${FIRST_BUILD}, '', '_b' || build) FROM active_builds WHERE view = ?1), '')`;
 const MOVE_CHECKPOINT = `INSERT INTO checkpoints (view, position) VALUES (?, ?)
   ON CONFLICT (view) DO UPDATE SET position = max(position, excluded.position)`;
 
@@ -57,6 +60,8 @@ interface ViewFile {
   readonly changes: FileChanges;
   /** By the name of the place. */
   readonly tables: Map<string, ViewTable>;
+  /** Of active builds, by the version of the view; forgotten with the turn of the event loop, and with every commit. */
+  readonly checkpoints: Map<string, Position>;
 }
 
 /**
@@ -112,11 +117,11 @@ export class SqliteReadStore extends ReadStore {
     if (this.closed)
       throw new ClawbackError('unavailable', 'readStoreUnavailable', 'the read store is closed');
     const file = openFile(join(this.directory, `${name}.db`));
-    const opened = {
-      file,
-      changes: new FileChanges(file),
-      tables: new Map<string, ViewTable>(),
-    };
+    const checkpoints = new Map<string, Position>();
+    const changes = new FileChanges(file, () => {
+      checkpoints.clear();
+    });
+    const opened = { file, changes, tables: new Map<string, ViewTable>(), checkpoints };
     this.files.set(name, opened);
     return opened;
   }
@@ -136,8 +141,9 @@ export class SqliteReadStore extends ReadStore {
 
   activate(view: ViewSpec<never>, build: number, asOf: Position): Promise<void> {
     return settled(() => {
-      const { file } = this.placed({ ...view, build });
+      const { file, changes } = this.placed({ ...view, build });
       file.run(PUT_ACTIVE, viewKey(view), build, asOf);
+      changes.wakeAll();
     });
   }
 
@@ -175,7 +181,8 @@ export class SqliteReadStore extends ReadStore {
           if ('set' in write) patch(file, table, table.patched(view, write));
           else {
             const row = table.row(view, write);
-            if (!update(file, table, row, view.unindexed === true)) rows.push(row);
+            const isNew = view.unindexed === true || write.isNew === true;
+            if (isNew || !update(file, table, row)) rows.push(row);
           }
         }
         file.insert(table.insert.into, rows, table.insert.otherwise);
@@ -187,8 +194,10 @@ export class SqliteReadStore extends ReadStore {
 
   checkpoint(view: ViewSpec<never>): Promise<Position> {
     return settled(() => {
-      const { file, table } = this.placed(view);
-      return checkpointIn(file, table.name);
+      const opened = this.fileOf(view);
+      return view.build === undefined
+        ? activeCheckpointIn(opened, viewKey(view))
+        : checkpointIn(opened.file, placeKey(view, view.build));
     });
   }
 
@@ -272,14 +281,27 @@ export class SqliteReadStore extends ReadStore {
 const activeIn = (file: SqliteFile, view: ViewSpec<never>): number =>
   (file.get(GET_ACTIVE, viewKey(view))?.build ?? FIRST_BUILD) as number;
 
-function checkpointIn(file: SqliteFile, place: string): Position {
-  const row = file.get(GET_CHECKPOINT, place);
-  return row === undefined ? START : BigInt(row.position as number);
+/** One commit wakes all who wait for it, and they ask the same. */
+function activeCheckpointIn({ file, checkpoints }: ViewFile, key: string): Position {
+  const known = checkpoints.get(key);
+  if (known !== undefined) return known;
+  const checkpoint = positionIn(file.get(GET_ACTIVE_CHECKPOINT, key));
+  checkpoints.set(key, checkpoint);
+  setImmediate(() => {
+    checkpoints.clear();
+  });
+  return checkpoint;
 }
 
+const checkpointIn = (file: SqliteFile, place: string): Position =>
+  positionIn(file.get(GET_CHECKPOINT, place));
+
+const positionIn = (row: SqlRow | undefined): Position =>
+  row === undefined ? START : BigInt(row.position as number);
+
 /** Replaces a document that is there. Without indexes there is nothing that this could spare. */
-const update = (file: SqliteFile, table: ViewTable, row: readonly SqlValue[], unindexed: boolean): boolean =>
-  !unindexed && table.update !== undefined && file.run(table.update, ...table.narrowed(row)) > 0;
+const update = (file: SqliteFile, table: ViewTable, row: readonly SqlValue[]): boolean =>
+  table.update !== undefined && file.run(table.update, ...table.narrowed(row)) > 0;
 
 function patch(file: SqliteFile, { patch: statement }: ViewTable, values: readonly SqlValue[]): void {
   if (statement !== undefined) file.run(statement, ...values);

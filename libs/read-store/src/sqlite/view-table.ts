@@ -237,6 +237,8 @@ function toSql(condition: CheckedCondition, beyond?: Side): Sql {
       return isOneOf(column, condition.type, condition.value);
     case 'startsWith':
       return startsWith(column, condition.value, beyond);
+    case 'startsWithAny':
+      return anyOf(padToPowerOfTwo(condition.value).map((prefix) => startsWith(column, prefix, undefined)));
     case 'contains':
       return { text: `instr(${column}, ?) > 0`, values: [condition.value] };
     case 'has':
@@ -277,6 +279,12 @@ function padToPowerOfTwo<T>(values: readonly T[]): readonly T[] {
   const length = 2 ** Math.ceil(Math.log2(values.length));
   return [...values, ...Array<T>(length - values.length).fill(values[0] as T)];
 }
+
+/** An index can seek each of them. */
+const anyOf = (filters: readonly Sql[]): Sql => ({
+  text: filters.length === 0 ? 'FALSE' : `(${filters.map(({ text }) => `(${text})`).join(' OR ')})`,
+  values: filters.flatMap(({ values }) => values),
+});
 
 /** As a range, which an index can seek. */
 function startsWith(column: string, prefix: string, beyond: Side | undefined): Sql {
