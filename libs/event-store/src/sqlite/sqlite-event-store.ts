@@ -48,7 +48,8 @@ const FROM_VERSION_1 = `
   DROP TABLE events_v1;
 `;
 
-const LAST_REVISION = 'SELECT revision FROM appends WHERE stream = ? ORDER BY revision DESC LIMIT 1';
+const ENDS = `SELECT (SELECT max(position) FROM appends) AS position,
+  (SELECT revision FROM appends WHERE stream = ? ORDER BY revision DESC LIMIT 1) AS revision`;
 const HEAD = 'SELECT max(position) AS position FROM appends';
 const INTO_APPENDS =
   'INSERT INTO appends (position, stream, revision, count, events, metadata) VALUES (?, ?, ?, ?, ?, ?)';
@@ -140,7 +141,7 @@ export class SqliteEventStore extends EventStore {
     const { direction = 'forwards', from, maxCount = Number.MAX_SAFE_INTEGER } = options;
     checkText('stream', stream);
     checkCount('maxCount', maxCount, 0);
-    const last = guarded(() => this.lastRevision(stream));
+    const { revision: last } = guarded(() => this.ends(stream));
     let lowest = direction === 'forwards' ? (from ?? 0n) : 0n;
     let highest = direction === 'backwards' && from !== undefined && from < last ? from : last;
     let left = maxCount;
@@ -238,20 +239,29 @@ export class SqliteEventStore extends EventStore {
 
   /** Runs inside a transaction. */
   private write(stream: string, expected: ExpectedRevision, events: readonly EncodedEvent[]): Written {
-    const last = this.lastRevision(stream);
+    const { position: head, revision: last } = this.ends(stream);
     const before = expected === 'noStream' ? BEFORE_FIRST : expected;
-    if (last === before) return this.insert(stream, before, events);
+    if (last === before) return this.insert(stream, before, events, head);
     const repeated = last > before ? this.findRepeated(stream, before + 1n, events) : undefined;
     if (repeated !== undefined) return { result: repeated };
     throw new WrongExpectedRevision(stream, expected, last === BEFORE_FIRST ? 'noStream' : last);
   }
 
-  private insert(stream: string, before: bigint, events: readonly EncodedEvent[]): Written {
-    const head = Number(this.file.get(HEAD)?.position ?? 0);
+  /** @param head the last position that is taken. */
+  private insert(stream: string, before: bigint, events: readonly EncodedEvent[], head: number): Written {
     const append = StoredAppend.of(stream, head + events.length, Number(before) + events.length, events);
     const { position, revision, count, events: json, metadata } = append.row;
     this.file.run(INTO_APPENDS, position, stream, revision, count, json, metadata);
     return { result: { revision: BigInt(revision), position: append.position }, append };
+  }
+
+  /** The last position of the log, 0 when there is none, and the last revision of a stream. */
+  private ends(stream: string): { position: number; revision: bigint } {
+    const { position, revision } = this.file.get(ENDS, stream) ?? {};
+    return {
+      position: Number(position ?? 0),
+      revision: BigInt((revision ?? BEFORE_FIRST) as number | bigint),
+    };
   }
 
   /** What the first append answered, when the stream holds exactly these events from this revision on. */
@@ -265,11 +275,6 @@ export class SqliteEventStore extends EventStore {
     if (last === undefined || !events.every((event, index) => event.id === stored[index]?.id))
       return undefined;
     return { revision: last.revision, position: last.position };
-  }
-
-  private lastRevision(stream: string): bigint {
-    const row = this.file.get(LAST_REVISION, stream) as unknown as Pick<AppendRow, 'revision'> | undefined;
-    return row === undefined ? BEFORE_FIRST : BigInt(row.revision);
   }
 
   /** What comes after a position, from what others have just read or else from the file. */
