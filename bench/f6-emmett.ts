@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { actionLogView, copiesView, historyView } from '#libs/action-center';
+import { actionLogView, historyView, messageBatchesView } from '#libs/action-center';
 import { type DomainEvent, type RecordedEvent, decideAndAppend, metadataOf } from '#libs/event-store';
 import { SqliteEventStore } from '#libs/event-store/sqlite';
 import { Projector, changed, type Projection, type Stored } from '#libs/read-store';
@@ -37,7 +37,7 @@ import { planFor } from './workload/log.js';
 
 const PEER = join(ROOT, 'bench/emmett');
 
-const PROJECTIONS = [actionLogView, copiesView, historyView] as const;
+const PROJECTIONS = [actionLogView, messageBatchesView, historyView] as const;
 const POSITION_TIMEOUT_MS = 600_000;
 
 interface Workload {

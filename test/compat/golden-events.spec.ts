@@ -1,6 +1,6 @@
 import { readFileSync, readdirSync } from 'node:fs';
 import { describe, expect, it } from '@jest/globals';
-import { actionLogView, copiesView, historyView } from '#libs/action-center';
+import { actionLogView, historyView, messageBatchesView } from '#libs/action-center';
 import type { DomainEvent, EventCodecs, Metadata, RecordedEvent } from '#libs/event-store';
 import { catalogCodecs, emailsView } from '#libs/mail-catalog';
 import { viewBuildsCodecs } from '#libs/rebuild';
@@ -22,7 +22,7 @@ const FAMILIES: readonly EventCodecs<DomainEvent>[] = [
   webhookCodecs,
   deliveryCodecs,
 ];
-const VIEWS = [historyView, actionLogView, copiesView, emailsView, webhooksView, deliveriesView];
+const VIEWS = [historyView, actionLogView, messageBatchesView, emailsView, webhooksView, deliveriesView];
 
 interface Golden {
   readonly file: string;

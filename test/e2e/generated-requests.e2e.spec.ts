@@ -129,7 +129,7 @@ async function prepared(): Promise<Known> {
     approver: ['approver@ops.example'],
     internetMessageId: [`<${String(messages)}@fabrikam.example>`],
     clusterId: ['42'],
-    view: ['history', 'emails', 'copies', 'actionLog'],
+    view: ['history', 'emails', 'messageBatches', 'actionLog'],
     webhookId: [webhookId],
     analyzedEmailId: analyzed,
     id: [...analyzed, '1', '2'],

@@ -76,11 +76,11 @@ describe('building a view anew', () => {
   });
 
   it('survives a restart in which build is read', async () => {
-    const active = async () => (await view('copies')).active;
+    const active = async () => (await view('actionLog')).active;
     expect(await active()).toBe(2);
     await server.restart();
     expect(await active()).toBe(2);
-    expect((await view('copies')).builds.map(({ state }) => state)).toEqual(['standby', 'active']);
+    expect((await view('actionLog')).builds.map(({ state }) => state)).toEqual(['standby', 'active']);
   });
 
   it('is recorded with who asked for it', async () => {

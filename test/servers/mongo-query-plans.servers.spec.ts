@@ -6,16 +6,16 @@ import {
   ActiveRemediationsOfView,
   actionLogId,
   actionLogView,
-  copiesView,
-  copyDocId,
   Dashboard,
   dashboardView,
   historyView,
   HISTORY_SORTS,
+  messageBatchId,
+  messageBatchesView,
   type ActionLogDoc,
   type BatchReachDoc,
-  type CopyDoc,
   type HistoryDoc,
+  type MessageBatchDoc,
 } from '#libs/action-center';
 import { emailDocId, emailsView, MailCatalog, type EmailDoc } from '#libs/mail-catalog';
 import { type EmailFilter } from '#libs/remediation';
@@ -144,6 +144,7 @@ const narrowed: readonly [string, Asking][] = [
     `the history by ${sort}`,
     ({ center }) => center.history(tenant, {}, { ...history, sort }),
   ]),
+  ['the copies of an email', ({ center }) => center.copiesOfEmail(tenant, emailOf(7))],
   ['what is under way', ({ active }) => active.active(tenant)],
   [
     'emails of a message',
@@ -227,7 +228,7 @@ onRealMongo(`plans: ${mongoName}`, () => {
     for (const stages of await plansOfPages(found)) expect(stages).not.toContain('SORT');
   });
 
-  it.each([emailsView, historyView, actionLogView, copiesView, dashboardView])(
+  it.each([emailsView, historyView, actionLogView, messageBatchesView, dashboardView])(
     'documents of $name by their ids',
     async (view) => {
       const { documents } = new ViewCollection(view, 1, database());
@@ -359,7 +360,7 @@ function nobodyAsks(): Promise<never> {
 async function fill(store: MongoReadStore): Promise<void> {
   await put(store, emailsView, (n) => [emailDocId(tenantOf(n), `${networkMessageId(n)}/r`), emailOf(n)]);
   await put(store, historyView, (n) => [`a-${String(n)}`, remediationOf(n)]);
-  await put(store, copiesView, (n) => [copyDocId(tenantOf(n), `${networkMessageId(n)}/r`), copyOf(n)]);
+  await put(store, messageBatchesView, (n) => [messageBatchId(messageBatchOf(n)), messageBatchOf(n)]);
   await put(store, dashboardView, (n) => [actionLogId(`plan-${String(n % 10)}`, n), reachOf(n)]);
   await put(store, actionLogView, (n) => [actionLogId(`plan-${String(n % 10)}`, n), batchOf(n)]);
 }
@@ -427,13 +428,14 @@ const remediationOf = (n: number): HistoryDoc => ({
   lateArrivals: [],
 });
 
-const copyOf = (n: number): CopyDoc => ({
+const messageBatchOf = (n: number): MessageBatchDoc => ({
   tenant: tenantOf(n),
   networkMessageId: networkMessageId(n),
-  kind: 'recipient',
-  mailbox: address('r', n % 40),
-  folder: 'Inbox',
-  touches: [],
+  approvalId: 'a-1',
+  planId: `plan-${String(n % 10)}`,
+  batch: n,
+  firstCopy: `recipient/${address('r', n % 40)}`,
+  lastCopy: `sender/${address('s', n % 40)}`,
 });
 
 const reachOf = (n: number): BatchReachDoc => ({
@@ -452,6 +454,7 @@ const batchOf = (n: number): ActionLogDoc => ({
   batch: n,
   action: 'softDelete',
   messages: [messageOf()],
+  appends: [{ at: day(n % 28) }],
   items: [
     {
       message: 0,

@@ -1,5 +1,5 @@
 import { decideAndAppend, load, type CommandContext, type Decider } from '#libs/event-store';
-import { actionLogView, copiesView, copyDocId, historyView } from '#libs/action-center';
+import { FoundTouches, actionLogView, historyView, placeAfter } from '#libs/action-center';
 import { BatchRunner } from '#libs/executor';
 import { Clock, START, idFrom, type Position } from '#libs/kernel';
 import type { MailboxGateway } from '#libs/mailbox';
@@ -31,6 +31,7 @@ import {
   type BatchCommand,
   type BatchEvent,
   type BatchState,
+  type CopyIdentity,
   type KnownRemediation,
   type PlanRules,
   type Remediation,
@@ -87,7 +88,6 @@ export class RemediationWorld {
   readonly store = new InMemoryEventStore();
   readonly history = new Fold(this.store, historyView);
   readonly actionLog = new Fold(this.store, actionLogView);
-  readonly copies = new Fold(this.store, copiesView);
   /** Approval IDs in the order of their submission. */
   readonly submitted: string[] = [];
   now = new Date('2025-03-07T08:00:00.000Z');
@@ -103,7 +103,7 @@ export class RemediationWorld {
     this.batch = watch(batchDecider);
     this.undos = new UndoRemediationHandler(
       this.store,
-      new FoldedCopyStates(this.copies),
+      new FoldedCopyStates(this.actionLog),
       new NothingActive(),
       LIMITS,
     );
@@ -118,7 +118,7 @@ export class RemediationWorld {
 
   /** Brings every view to the end of the log. */
   async catchUp(): Promise<void> {
-    for (const view of [this.history, this.actionLog, this.copies]) await view.catchUp();
+    for (const view of [this.history, this.actionLog]) await view.catchUp();
   }
 
   /** Plans the emails into batches of so many copies, and submits that. */
@@ -289,21 +289,25 @@ export class RemediationWorld {
   }
 }
 
-/** What the real adapter says, from the folded view. */
+/** What the real adapter says, from the logs of all batches. */
 class FoldedCopyStates extends CopyStates {
-  constructor(private readonly copies: RemediationWorld['copies']) {
+  constructor(private readonly logs: RemediationWorld['actionLog']) {
     super();
   }
 
   ready(): Promise<void> {
-    return this.copies.catchUp();
+    return this.logs.catchUp();
   }
 
-  lastMovedBy(tenant: string, copyKeys: readonly string[]): Promise<ReadonlyMap<string, string>> {
-    const docs = copyKeys.flatMap((key) => this.copies.docs.get(copyDocId(tenant, key)) ?? []);
+  lastMovedBy(_tenant: string, copies: readonly CopyIdentity[]): Promise<ReadonlyMap<string, string>> {
+    const found = new FoundTouches(new Set(copies.map(copyKeyOf)));
+    for (const log of this.logs.docs.values()) found.add(log);
     return Promise.resolve(
       new Map(
-        docs.flatMap((doc) => (doc.lastMovedBy === undefined ? [] : [[copyKeyOf(doc), doc.lastMovedBy]])),
+        [...found.byCopy()].flatMap(([key, touches]) => {
+          const { lastMovedBy } = placeAfter(touches);
+          return lastMovedBy === undefined ? [] : [[key, lastMovedBy]];
+        }),
       ),
     );
   }

@@ -1,7 +1,7 @@
 import {
   ActionCenter,
   ActiveRemediationsOfView,
-  CopyStatesOfView,
+  CopyStatesOfViews,
   Dashboard,
   Exports,
   LiveFeed,
@@ -103,7 +103,7 @@ export class AppModule {
         { provide: SandboxTenant, useValue: runtime.sandbox },
         { provide: MailCatalog, useValue: catalog },
         { provide: SelectionSource, useValue: catalog },
-        { provide: CopyStates, useValue: new CopyStatesOfView(runtime.events, runtime.readStore) },
+        { provide: CopyStates, useValue: new CopyStatesOfViews(runtime.events, runtime.readStore) },
         { provide: ActiveRemediations, useValue: new ActiveRemediationsOfView(runtime.readStore) },
         { provide: LiveFeed, useValue: runtime.live },
         { provide: LiveStreams, useValue: new LiveStreams(limits.liveStreams) },

@@ -1,4 +1,4 @@
-import { ActiveRemediationsOfView, CopyStatesOfView, ProposalExpiry } from '#libs/action-center';
+import { ActiveRemediationsOfView, CopyStatesOfViews, ProposalExpiry } from '#libs/action-center';
 import { idFrom, type Clock } from '#libs/kernel';
 import { LateArrivals, MailCatalog, type LateArrivalsDependencies } from '#libs/mail-catalog';
 import type { Config } from '#libs/platform';
@@ -33,7 +33,7 @@ export function lateArrivals(
   );
   return new LateArrivals({
     events,
-    copies: new CopyStatesOfView(events, readStore),
+    copies: new CopyStatesOfViews(events, readStore),
     checkpoints,
     clock,
     onError,

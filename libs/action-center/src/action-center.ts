@@ -1,9 +1,7 @@
-import { type EventStore } from '#libs/event-store';
 import { type Position } from '#libs/kernel';
-import { copiesOf, type EmailDoc } from '#libs/mail-catalog';
+import type { EmailDoc } from '#libs/mail-catalog';
 import {
   type ReadStore,
-  untilFresh,
   type Condition,
   type Page,
   type Scalar,
@@ -13,17 +11,13 @@ import {
 import {
   ACTIVE_STATUSES,
   ActiveRemediations,
-  CopyStates,
-  copyKeyOf,
-  emailKeyOf,
-  type EmailRef,
   type Outcome,
   type RemediationAction,
   type Status,
   type Surface,
 } from '#libs/remediation';
 import { actionLogView, tallyField, type ActionLogDoc, type LogItem } from './action-log.view.js';
-import { copiesView, copyDocId, type CopyDoc } from './copies.view.js';
+import { Copies, type Copy } from './copies.js';
 import { countsOf, type Counts } from './counts.js';
 import type { RowGroup } from './exports/export.js';
 import { historyView, type HistoryDoc } from './history.view.js';
@@ -87,7 +81,11 @@ const BATCHES_AT_ONCE = 8;
 
 /** Queries of the Action Center. Every one is bound to a tenant. */
 export class ActionCenter {
-  constructor(private readonly store: ReadStore) {}
+  private readonly copies: Copies;
+
+  constructor(private readonly store: ReadStore) {
+    this.copies = new Copies(store);
+  }
 
   history(
     tenant: string,
@@ -170,6 +168,11 @@ export class ActionCenter {
     }
   }
 
+  /** An email's copies: the recipient's, and the sender's of its message when that is one of ours. */
+  copiesOfEmail(tenant: string, email: EmailDoc): Promise<Copy[]> {
+    return this.copies.ofEmail(tenant, email);
+  }
+
   /** The batches that hold a match, from the one that `after` points into. */
   async *batches(
     entry: HistoryDoc,
@@ -186,16 +189,6 @@ export class ActionCenter {
         yield { ...stored, first: after?.[0] === stored.id ? Number(after[1]) + 1 : 0 };
       }
     }
-  }
-
-  /** An email's copies: the recipient's, and the sender's of its message when that is one of ours. */
-  async copiesOfEmail(tenant: string, { record }: EmailDoc): Promise<CopyDoc[]> {
-    const { networkMessageId } = record;
-    const ids = copiesOf(record).map(({ kind, mailbox }) =>
-      copyDocId(tenant, copyKeyOf({ networkMessageId, kind, mailbox })),
-    );
-    const found = await this.store.getMany(copiesView, ids);
-    return ids.flatMap((id) => found.filter((stored) => stored.id === id).map(({ doc }) => doc));
   }
 }
 
@@ -218,7 +211,7 @@ const rowOf = (entry: HistoryDoc, doc: ActionLogDoc, item: LogItem): LogRow => {
     detail: item.detail ?? null,
     fromFolder: item.from ?? null,
     toFolder: item.to ?? null,
-    time: item.at ?? (outcome === 'cancelled' ? (entry.finishedAt ?? null) : null),
+    time: doc.appends[item.append ?? -1]?.at ?? (outcome === 'cancelled' ? (entry.finishedAt ?? null) : null),
   };
 };
 
@@ -267,48 +260,6 @@ function historyConditions(tenant: string, filter: HistoryFilter): Condition[] {
       ? []
       : [{ field: 'submittedAt', op: 'lt' as const, value: filter.endTime }]),
   ];
-}
-
-/** What the write side asks about copies, answered by the view `copies`. */
-export class CopyStatesOfView extends CopyStates {
-  constructor(
-    private readonly events: EventStore,
-    private readonly store: ReadStore,
-  ) {
-    super();
-  }
-
-  ready(): Promise<void> {
-    return untilFresh(this.events, this.store, copiesView);
-  }
-
-  async lastMovedBy(tenant: string, copyKeys: readonly string[]): Promise<ReadonlyMap<string, string>> {
-    const found = await this.store.getMany(
-      copiesView,
-      copyKeys.map((key) => copyDocId(tenant, key)),
-    );
-    return new Map(
-      found.flatMap(({ doc }) => (doc.lastMovedBy === undefined ? [] : [[copyKeyOf(doc), doc.lastMovedBy]])),
-    );
-  }
-
-  async touchedBy(
-    tenant: string,
-    approvalId: string,
-    emails: readonly EmailRef[],
-  ): Promise<ReadonlySet<string>> {
-    const ids = emails.map(({ networkMessageId, recipientEmailAddress: mailbox }) =>
-      copyDocId(tenant, copyKeyOf({ networkMessageId, kind: 'recipient', mailbox })),
-    );
-    const found = await this.store.getMany(copiesView, ids);
-    return new Set(
-      found
-        .filter(({ doc }) => doc.touches.some((touch) => touch.approvalId === approvalId))
-        .map(({ doc }) =>
-          emailKeyOf({ networkMessageId: doc.networkMessageId, recipientEmailAddress: doc.mailbox }),
-        ),
-    );
-  }
 }
 
 /** Proposals whose time is over, answered by the view `history`. */

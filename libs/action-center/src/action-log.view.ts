@@ -1,4 +1,5 @@
 import type { RecordedEvent } from '#libs/event-store';
+import { formatPosition } from '#libs/kernel';
 import { amending, type Change, type FieldSpec, type Projection } from '#libs/read-store';
 import {
   OUTCOMES,
@@ -32,8 +33,16 @@ export interface LogItem {
   readonly detail?: string;
   readonly from?: string;
   readonly to?: string;
-  /** When the outcome was recorded. */
-  readonly at?: string;
+  /** When its outcome was recorded, by place in the document's list; of a copy that is pending none. */
+  readonly append?: number;
+}
+
+/** Outcomes that were recorded together. */
+export interface LogAppend {
+  readonly at: string;
+  /** Of the first of them in the log of events, of such a width that they sort as texts. What a plan or a withdrawal said touched no copy, and has none. */
+  readonly position?: string;
+  readonly commandId?: string;
 }
 
 /**
@@ -48,6 +57,7 @@ export interface ActionLogDoc {
   readonly action: RemediationAction;
   readonly messages: readonly PlannedMessage[];
   readonly items: readonly LogItem[];
+  readonly appends: readonly LogAppend[];
   readonly tally: Tally;
 }
 
@@ -69,7 +79,7 @@ const tallyFields: Record<string, FieldSpec<ActionLogDoc>> = Object.fromEntries(
 
 export const actionLogView: Projection<ActionLogDoc> = {
   name: 'actionLog',
-  version: 1,
+  version: 2,
   fields: {
     planId: { type: 'text', of: (doc) => doc.planId },
     senderCopies: { type: 'number', of: (doc) => doc.items.filter((item) => item.kind === 'sender').length },
@@ -88,7 +98,7 @@ function project(recorded: RecordedEvent): readonly Change<ActionLogDoc>[] {
   const event = batchCodecs.decode(recorded);
   if (event === undefined) return [];
   const id = actionLogId(event.data.planId, event.data.batch);
-  if (event.type === 'BatchPlanned') return [{ id, apply: () => planned(event, recorded) }];
+  if (event.type === 'BatchPlanned') return [{ id, put: planned(event, recorded) }];
   if (event.type === 'BatchWithdrawn') {
     return [{ id, apply: (doc) => (doc === undefined ? doc : withdrawn(doc, event, recorded)) }];
   }
@@ -100,7 +110,6 @@ function planned(
   { data }: Extract<BatchEvent, { type: 'BatchPlanned' }>,
   { metadata }: RecordedEvent,
 ): ActionLogDoc {
-  const at = metadata.occurredAt ?? '';
   return {
     tenant: metadata.tenant ?? '',
     approvalId: data.approvalId,
@@ -111,8 +120,9 @@ function planned(
     items: data.targets.map(({ message, kind, mailbox, notRemediable }) =>
       notRemediable === undefined
         ? { message, kind, mailbox, outcome: 'pending' }
-        : { message, kind, mailbox, outcome: 'nonRemediable', reason: notRemediable, at },
+        : { message, kind, mailbox, outcome: 'nonRemediable', reason: notRemediable, append: 0 },
     ),
+    appends: [{ at: metadata.occurredAt ?? '' }],
     tally: startingTallyOf(data.targets),
   };
 }
@@ -128,21 +138,28 @@ function withdrawn(
   return {
     ...doc,
     items: doc.items.map((item) =>
-      item.outcome === 'pending' ? { ...item, outcome, ...reason, at: metadata.occurredAt ?? '' } : item,
+      item.outcome === 'pending' ? { ...item, outcome, ...reason, append: doc.appends.length } : item,
     ),
+    appends: [...doc.appends, { at: metadata.occurredAt ?? '' }],
     tally,
   };
 }
 
 interface Draft extends ActionLogDoc {
   readonly items: LogItem[];
+  readonly appends: LogAppend[];
   readonly tally: TallyDraft;
 }
 
-const draft = (doc: ActionLogDoc): Draft => ({ ...doc, items: [...doc.items], tally: draftOf(doc.tally) });
+const draft = (doc: ActionLogDoc): Draft => ({
+  ...doc,
+  items: [...doc.items],
+  appends: [...doc.appends],
+  tally: draftOf(doc.tally),
+});
 
 /** @returns false when its outcome is known already. */
-function settle({ items, tally }: Draft, event: CopyEvent, { metadata }: RecordedEvent): boolean {
+function settle({ items, appends, tally }: Draft, event: CopyEvent, recorded: RecordedEvent): boolean {
   const { target } = event.data;
   const item = items[target];
   if (item?.outcome !== 'pending') return false;
@@ -150,7 +167,7 @@ function settle({ items, tally }: Draft, event: CopyEvent, { metadata }: Recorde
   items[target] = {
     ...item,
     outcome,
-    at: metadata.occurredAt ?? '',
+    append: appendOf(appends, recorded),
     ...(reason === undefined ? {} : { reason }),
     ...(event.type === 'CopyRemediationFailed' ? { detail: event.data.detail } : {}),
     ...(from === undefined ? {} : { from }),
@@ -158,4 +175,13 @@ function settle({ items, tally }: Draft, event: CopyEvent, { metadata }: Recorde
   };
   settleIn(tally, item.kind, outcome);
   return true;
+}
+
+/** The place of what was recorded together with this event; all of it has one command. */
+function appendOf(appends: LogAppend[], { metadata, position }: RecordedEvent): number {
+  const { occurredAt = '', commandId = '' } = metadata;
+  if (appends.at(-1)?.commandId !== commandId) {
+    appends.push({ at: occurredAt, position: formatPosition(position), commandId });
+  }
+  return appends.length - 1;
 }

@@ -1,4 +1,4 @@
-import type { EmailFilter, EmailRef, SelectedEmail } from './domain/index.js';
+import type { CopyIdentity, EmailFilter, EmailRef, SelectedEmail } from './domain/index.js';
 
 /** How emails are spread over their recipients. */
 export interface Recipients {
@@ -28,8 +28,8 @@ export abstract class SelectionSource {
 export abstract class CopyStates {
   /** As {@link SelectionSource.ready}. */
   abstract ready(): Promise<void>;
-  /** For each copy key: the remediation that moved it last, if that is where the copy still is. */
-  abstract lastMovedBy(tenant: string, copyKeys: readonly string[]): Promise<ReadonlyMap<string, string>>;
+  /** By the key of the copy: the remediation that moved it last, if that is where the copy still is. */
+  abstract lastMovedBy(tenant: string, copies: readonly CopyIdentity[]): Promise<ReadonlyMap<string, string>>;
   /** The keys of those emails whose recipient's copy this remediation has given an outcome. */
   abstract touchedBy(
     tenant: string,

@@ -1,4 +1,4 @@
-import type { CopyDoc, HistoryDoc } from '#libs/action-center';
+import type { Copy, HistoryDoc } from '#libs/action-center';
 import type { EmailDoc } from '#libs/mail-catalog';
 import type { Principal } from '#libs/platform';
 import {
@@ -15,7 +15,7 @@ import {
 import type { PanelActionBody, PanelCopyBody, TimelineBody } from './emails.dto.js';
 
 /** Every copy of an email, one that is out of reach included. */
-export function panelCopies({ record, location }: EmailDoc, copies: readonly CopyDoc[]): PanelCopyBody[] {
+export function panelCopies({ record, location }: EmailDoc, copies: readonly Copy[]): PanelCopyBody[] {
   const known = copies.map(({ mailbox, kind, folder, lastMovedBy }): PanelCopyBody => ({
     mailbox,
     isSendersCopy: kind === 'sender',
@@ -41,7 +41,7 @@ export function panelCopies({ record, location }: EmailDoc, copies: readonly Cop
 /** What happened to the copies, in order of time: the delivery, and what each remediation did. */
 export function panelTimeline(
   { record }: EmailDoc,
-  copies: readonly CopyDoc[],
+  copies: readonly Copy[],
   remediations: readonly HistoryDoc[],
 ): TimelineBody[] {
   const byId = new Map(remediations.map((entry) => [entry.approvalId, entry]));
@@ -94,7 +94,7 @@ const NO_REMEDIATION = {
 /** What the caller can do now, and why not the rest. */
 export function panelActions(
   { record, location }: EmailDoc,
-  copies: readonly CopyDoc[],
+  copies: readonly Copy[],
   remediations: readonly HistoryDoc[],
   { roles }: Pick<Principal, 'roles'>,
 ): PanelActionBody[] {

@@ -1,5 +1,5 @@
 import { Readable } from 'node:stream';
-import { ActionCenter, type CopyDoc } from '#libs/action-center';
+import { ActionCenter, type Copy } from '#libs/action-center';
 import { ClawbackError, Clock } from '#libs/kernel';
 import {
   ImportEmails,
@@ -90,7 +90,7 @@ export class EmailsController {
   /** The caller may rely on seeing what it imported. */
   private async shown(importing: Promise<ImportReport>): Promise<ImportReport> {
     const report = await importing;
-    await this.runtime.shown(report.position, ['emails', 'copies']);
+    await this.runtime.shown(report.position, ['emails']);
     return report;
   }
 
@@ -229,7 +229,7 @@ const emailBody = ({ record, location }: EmailDoc) => ({
   clusterId: record.emailClusterId,
 });
 
-const copyBody = (copy: CopyDoc): CopyBody => ({
+const copyBody = (copy: Copy): CopyBody => ({
   mailbox: copy.mailbox,
   isSendersCopy: copy.kind === 'sender',
   folder: copy.folder,

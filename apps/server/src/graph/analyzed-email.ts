@@ -1,4 +1,4 @@
-import type { CopyDoc } from '#libs/action-center';
+import type { Copy } from '#libs/action-center';
 import type { EmailDoc } from '#libs/mail-catalog';
 import { emailIdOf } from './email-id.js';
 import { deliveryActionOf, locationShown, threatTypesOf } from './enums.js';
@@ -43,7 +43,7 @@ export function analyzedEmailOf({ record, location }: EmailDoc, all: boolean): R
 }
 
 /** What happened to the recipient's copy: its delivery, and what remediations did. */
-export const timelineEventsOf = ({ record }: EmailDoc, copies: readonly CopyDoc[]): object[] => [
+export const timelineEventsOf = ({ record }: EmailDoc, copies: readonly Copy[]): object[] => [
   {
     eventDateTime: record.receivedAt,
     eventType: 'originalDelivery',

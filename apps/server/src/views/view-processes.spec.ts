@@ -62,7 +62,7 @@ describe('ViewProcesses', () => {
   it('keep each view in one of the groups', () => {
     const views = [ACTION_CENTER, CATALOGUE].flatMap((group) => group.views);
     expect([...views].sort()).toEqual(Object.keys(VIEWS).sort());
-    expect(ACTION_CENTER.views).toEqual(expect.arrayContaining(['history', 'actionLog', 'copies']));
+    expect(ACTION_CENTER.views).toEqual(expect.arrayContaining(['history', 'actionLog', 'messageBatches']));
   });
 
   it('know of the views and subscriptions of each process, and of faults by their class', async () => {

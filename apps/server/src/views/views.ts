@@ -1,11 +1,11 @@
-import { actionLogView, copiesView, dashboardView, historyView } from '#libs/action-center';
+import { actionLogView, dashboardView, historyView, messageBatchesView } from '#libs/action-center';
 import { emailsView } from '#libs/mail-catalog';
 import { deliveriesView, webhooksView } from '#libs/webhooks';
 
 /** All views, by name. */
 export const VIEWS = {
   actionLog: actionLogView,
-  copies: copiesView,
+  messageBatches: messageBatchesView,
   emails: emailsView,
   webhooks: webhooksView,
   webhookDeliveries: deliveriesView,
@@ -32,7 +32,7 @@ export const ACTION_CENTER: ViewGroup = {
 
 /**
  * The views shared out. What a remediation did is in one group: who finds in the history that it has finished finds every
- * outcome in the log and in the copies.
+ * outcome in the log and with the copy.
  */
 export const viewGroups = (processes: 1 | 2): readonly ViewGroup[] =>
   processes === 1 ? [ALL_VIEWS] : [ACTION_CENTER, CATALOGUE];

@@ -10,7 +10,13 @@ import { ClawbackError } from '#libs/kernel';
 import { InMemoryEventStore, InMemoryLog } from '../../../../test/support/in-memory-event-store.js';
 import { messageOf, submissionOf, tallyOf } from '../../../../test/support/examples.js';
 import { batchCodecs, batchStream, remediationCodecs, remediationStream } from '../codecs.js';
-import type { BatchEvent, RemediationEvent, Submission } from '../domain/index.js';
+import {
+  copyKeyOf,
+  type BatchEvent,
+  type CopyIdentity,
+  type RemediationEvent,
+  type Submission,
+} from '../domain/index.js';
 import {
   ActiveRemediations,
   ApprovalPolicies,
@@ -213,8 +219,8 @@ const movedByR1 = new (class extends CopyStates {
     return Promise.resolve();
   }
 
-  lastMovedBy(_tenant: string, keys: readonly string[]): Promise<ReadonlyMap<string, string>> {
-    return Promise.resolve(new Map(keys.map((key) => [key, 'r1'])));
+  lastMovedBy(_tenant: string, copies: readonly CopyIdentity[]): Promise<ReadonlyMap<string, string>> {
+    return Promise.resolve(new Map(copies.map((copy) => [copyKeyOf(copy), 'r1'])));
   }
 
   touchedBy(): Promise<ReadonlySet<string>> {

@@ -9,6 +9,7 @@ import {
   isFinished,
   isUndoable,
   type BatchEvent,
+  type CopyIdentity,
   type CopyKind,
   type EmailRef,
   type PlannedCopy,
@@ -188,7 +189,7 @@ export class UndoRemediationHandler implements ICommandHandler<UndoRemediation> 
     tenant: string,
   ): AsyncGenerator<PlannedCopy> {
     for (let number = 0; number < submission.batches; number += 1) {
-      const moved = new Map<string, PlannedCopy>();
+      const moved: (CopyIdentity & { readonly copy: PlannedCopy })[] = [];
       let messages: readonly PlannedMessage[] = [];
       for await (const recorded of this.store.readStream(batchStream(submission.planId, number))) {
         const event: BatchEvent | undefined = batchCodecs.decode(recorded);
@@ -200,16 +201,16 @@ export class UndoRemediationHandler implements ICommandHandler<UndoRemediation> 
         const message = messages.find((known) => known.networkMessageId === networkMessageId);
         if (message === undefined)
           throw new Error(`${recorded.stream} moved a copy of a message that it did not plan`);
-        const key = copyKeyOf({ networkMessageId, kind, mailbox });
         if (wanted.includes(networkMessageId, kind, mailbox)) {
-          moved.set(key, { message, kind, mailbox, to: from, onlyFrom: to });
+          const copy = { message, kind, mailbox, to: from, onlyFrom: to };
+          moved.push({ networkMessageId, kind, mailbox, copy });
         }
       }
-      if (moved.size === 0) continue;
-      const lastMovedBy = await this.copies.lastMovedBy(tenant, [...moved.keys()]);
-      for (const [key, copy] of moved) {
-        if (lastMovedBy.get(key) !== submission.approvalId) continue;
-        wanted.found(copy.message.networkMessageId, copy.kind, copy.mailbox);
+      if (moved.length === 0) continue;
+      const lastMovedBy = await this.copies.lastMovedBy(tenant, moved);
+      for (const { copy, ...ref } of moved) {
+        if (lastMovedBy.get(copyKeyOf(ref)) !== submission.approvalId) continue;
+        wanted.found(ref.networkMessageId, ref.kind, ref.mailbox);
         yield copy;
       }
     }

@@ -71,8 +71,14 @@ export interface PlanTotals {
   readonly reasons: Readonly<Partial<Record<Reason, number>>>;
 }
 
-/** The key of a copy: the unit of work. The sender's copy of a message is one, whoever received it. */
-export const copyKeyOf = (copy: { networkMessageId: string; kind: CopyKind; mailbox: string }): string =>
+/** Names a copy: the unit of work. The sender's copy of a message is one, whoever received it. */
+export interface CopyIdentity {
+  readonly networkMessageId: string;
+  readonly kind: CopyKind;
+  readonly mailbox: string;
+}
+
+export const copyKeyOf = (copy: CopyIdentity): string =>
   `${copy.networkMessageId}/${copy.kind}/${copy.mailbox}`;
 
 export interface PlanRules {
