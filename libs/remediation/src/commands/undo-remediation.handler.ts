@@ -190,15 +190,17 @@ export class UndoRemediationHandler implements ICommandHandler<UndoRemediation> 
   ): AsyncGenerator<PlannedCopy> {
     for (let number = 0; number < submission.batches; number += 1) {
       const moved: (CopyIdentity & { readonly copy: PlannedCopy })[] = [];
-      let messages: readonly PlannedMessage[] = [];
+      const messages = new Map<string, PlannedMessage>();
       for await (const recorded of this.store.readStream(batchStream(submission.planId, number))) {
         const event: BatchEvent | undefined = batchCodecs.decode(recorded);
-        if (event?.type === 'BatchPlanned') messages = event.data.messages;
+        if (event?.type === 'BatchPlanned') {
+          for (const message of event.data.messages) messages.set(message.networkMessageId, message);
+        }
         if (event === undefined || !isCopyEvent(event) || !('from' in event.data)) continue;
         if (event.type === 'RecipientCopyHardDeleted') continue;
         const { networkMessageId, mailbox, from, to } = event.data;
         const kind: CopyKind = event.type.startsWith('Sender') ? 'sender' : 'recipient';
-        const message = messages.find((known) => known.networkMessageId === networkMessageId);
+        const message = messages.get(networkMessageId);
         if (message === undefined)
           throw new Error(`${recorded.stream} moved a copy of a message that it did not plan`);
         if (wanted.includes(networkMessageId, kind, mailbox)) {
