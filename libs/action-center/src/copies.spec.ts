@@ -34,7 +34,8 @@ class CountingStore extends SqliteReadStore {
 }
 
 const MESSAGES = ['m1', 'm2', 'm3'];
-const RECIPIENTS = ['amy@fabrikam.example', 'bob@fabrikam.example', 'lee@fabrikam.example'];
+/** The last two sort by their code points in another order than by their code units. */
+const RECIPIENTS = ['amy@fabrikam.example', 'ｂob@fabrikam.example', '😀@fabrikam.example'];
 const EMAILS = MESSAGES.flatMap((networkMessageId) =>
   RECIPIENTS.map((recipientEmailAddress) => emailOf({ networkMessageId, recipientEmailAddress })),
 );

@@ -45,7 +45,7 @@ export interface Copy {
 }
 
 /** A copy that is moved to and fro without end must not make an answer without end; the events keep everything. */
-export const TOUCHES_SHOWN = 50;
+const TOUCHES_SHOWN = 50;
 
 /** Message batches read at once. */
 const MESSAGE_BATCHES_PAGE = 1000;

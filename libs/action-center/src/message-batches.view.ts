@@ -24,9 +24,9 @@ export interface CopyRange {
 export const messagePrefix = (tenant: string, networkMessageId: string): string =>
   `${tenant}/${networkMessageId}/`;
 
-/** A copy among those of its message. */
+/** A copy among those of its message. In ASCII, which sorts alike here and in every store. */
 export const copyInMessage = ({ kind, mailbox }: Omit<CopyIdentity, 'networkMessageId'>): string =>
-  `${kind}/${mailbox}`;
+  `${kind}/${encodeURI(mailbox.toWellFormed())}`;
 
 export const messageBatchId = ({
   tenant,

@@ -1,7 +1,14 @@
 import type { RecordedEvent } from '#libs/event-store';
 import { canonicalJson } from '#libs/kernel';
 import type { Change, Condition, Projection } from '#libs/read-store';
-import { batchCodecs, isCopyEvent, outcomeOf, type EmailFilter, type Location } from '#libs/remediation';
+import {
+  batchCodecs,
+  copyEventTypes,
+  isCopyEvent,
+  outcomeOf,
+  type EmailFilter,
+  type Location,
+} from '#libs/remediation';
 import { emailKey, type EmailRecord } from './email-record.js';
 import { catalogCodecs } from './events.js';
 import { locationOf } from './placement.js';
@@ -52,6 +59,8 @@ function project(recorded: RecordedEvent): readonly Change<EmailDoc>[] {
       apply: (doc) => withRecord(tenant, record, doc),
     }));
   }
+  // A plan is as long as all its outcomes, and is checked whole when it is decoded.
+  if (!copyEventTypes.has(recorded.type)) return [];
   const event = batchCodecs.decode(recorded);
   if (event === undefined || !isCopyEvent(event)) return [];
   const { kind, to } = outcomeOf(event);

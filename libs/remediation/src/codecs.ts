@@ -9,6 +9,7 @@ import {
   REMEDIATION_ACTIONS,
   SEVERITIES,
   SURFACES,
+  isCopyEvent,
   type BatchEvent,
   type RemediationEvent,
 } from './domain/index.js';
@@ -172,6 +173,11 @@ export const batchCodecs = new EventCodecs<BatchEvent>({
   },
   BatchSettled: { schema: z.strictObject({ ...batchRef, tally }) },
 });
+
+/** Every type of event that tells of one copy. They are many: they are told apart by type, and so unread. */
+export const copyEventTypes: ReadonlySet<string> = new Set(
+  batchCodecs.types.filter((type) => isCopyEvent({ type } as BatchEvent)),
+);
 
 /** The stream that holds the life of one remediation. */
 export const remediationStream = (approvalIdOf: string): string => `remediation-${approvalIdOf}`;

@@ -1,12 +1,6 @@
 import type { RecordedEvent } from '#libs/event-store';
 import { formatPosition, type Position } from '#libs/kernel';
-import {
-  batchCodecs,
-  isCopyEvent,
-  remediationCodecs,
-  type BatchEvent,
-  type RemediationEvent,
-} from '#libs/remediation';
+import { copyEventTypes, remediationCodecs, type RemediationEvent } from '#libs/remediation';
 import { countsOf, type Counts } from '../counts.js';
 
 /** What subscribers hear of. Published names: a change of one breaks whoever listens. */
@@ -125,11 +119,6 @@ const SAYINGS: { readonly [Type in RemediationEvent['type']]: Saying<Type> } = {
   },
 };
 
-/** Every type of event that tells of one copy. They are many: they are told apart by type and not read. */
-const COPY_EVENTS: ReadonlySet<string> = new Set(
-  batchCodecs.types.filter((type) => isCopyEvent({ type } as BatchEvent)),
-);
-
 /** Remediations whose copies have moved on since anybody was told, by approval ID; in the order of their last event. */
 export type Waiting = ReadonlyMap<string, Notification>;
 
@@ -147,7 +136,7 @@ export function digest(
   const told: Notification[] = [];
   const waiting = new Map(before);
   for (const event of events) {
-    if (COPY_EVENTS.has(event.type)) {
+    if (copyEventTypes.has(event.type)) {
       const progress = progressOf(event);
       waiting.delete(progress.approvalId);
       waiting.set(progress.approvalId, progress);
