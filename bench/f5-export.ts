@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { MongoClient } from 'mongodb';
-import type { ActionLogDoc } from '#libs/action-center';
+import { actionLogView, type ActionLogDoc } from '#libs/action-center';
+import { viewKey } from '../libs/read-store/src/view-rules.js';
 import { atLeast, atMost, figure, MIB, plain, type Bench, type PartInput } from './harness/bench.js';
 import { Product } from './harness/product.js';
 import { timed } from './harness/statistics.js';
@@ -15,6 +16,9 @@ import {
 } from './workload/long-log.js';
 
 const NEWLINE = 0x0a;
+
+/** Of the log, in both stores. */
+const TABLE = viewKey(actionLogView);
 
 /** The whole log as CSV over HTTP, by a client that reads it and keeps nothing. */
 async function exported(input: PartInput) {
@@ -52,13 +56,13 @@ async function raw({ size, target, prepared }: PartInput) {
     target.mongoUrl === undefined
       ? () => {
           const db = openRawSqlite(join(prepared, 'views', 'actionLog.db'), 'NORMAL');
-          const cursor = db.prepare('SELECT doc FROM actionLog_v1 WHERE f_planId = ? ORDER BY id');
+          const cursor = db.prepare(`SELECT doc FROM ${TABLE} WHERE f_planId = ? ORDER BY id`);
           for (const row of cursor.iterate(LONG_LOG_PLAN)) read((row as { doc: string }).doc);
           db.close();
         }
       : async () => {
           const client = new MongoClient(target.mongoUrl ?? '');
-          const documents = client.db(longLogDatabase(prepared)).collection('actionLog_v1');
+          const documents = client.db(longLogDatabase(prepared)).collection(TABLE);
           const cursor = documents.find({ 'state.f.planId': LONG_LOG_PLAN }, { sort: { _id: 1 } });
           for await (const row of cursor) read((row as unknown as { state: { doc: string } }).state.doc);
           await client.close();

@@ -226,7 +226,7 @@ const TABLE: Readonly<Record<string, Rule>> = {
   'post /v1/views/{view}/rebuild': {
     roles: [],
     status: 202,
-    send: () => ({ path: '/v1/views/copies/rebuild', body: {} }),
+    send: () => ({ path: '/v1/views/messageBatches/rebuild', body: {} }),
   },
   'post /v1/views/{view}/switch': {
     roles: [],

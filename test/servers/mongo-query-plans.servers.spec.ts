@@ -10,12 +10,12 @@ import {
   dashboardView,
   historyView,
   HISTORY_SORTS,
-  messageBatchId,
   messageBatchesView,
   type ActionLogDoc,
   type BatchReachDoc,
   type HistoryDoc,
-  type MessageBatchDoc,
+  messageDocId,
+  type MessageBatchesDoc,
 } from '#libs/action-center';
 import { emailDocId, emailsView, MailCatalog, type EmailDoc } from '#libs/mail-catalog';
 import { type EmailFilter } from '#libs/remediation';
@@ -144,7 +144,6 @@ const narrowed: readonly [string, Asking][] = [
     `the history by ${sort}`,
     ({ center }) => center.history(tenant, {}, { ...history, sort }),
   ]),
-  ['the copies of an email', ({ center }) => center.copiesOfEmail(tenant, emailOf(7))],
   ['what is under way', ({ active }) => active.active(tenant)],
   [
     'emails of a message',
@@ -360,7 +359,7 @@ function nobodyAsks(): Promise<never> {
 async function fill(store: MongoReadStore): Promise<void> {
   await put(store, emailsView, (n) => [emailDocId(tenantOf(n), `${networkMessageId(n)}/r`), emailOf(n)]);
   await put(store, historyView, (n) => [`a-${String(n)}`, remediationOf(n)]);
-  await put(store, messageBatchesView, (n) => [messageBatchId(messageBatchOf(n)), messageBatchOf(n)]);
+  await put(store, messageBatchesView, (n) => [messageDocId(tenantOf(n), networkMessageId(n)), batchesOf(n)]);
   await put(store, dashboardView, (n) => [actionLogId(`plan-${String(n % 10)}`, n), reachOf(n)]);
   await put(store, actionLogView, (n) => [actionLogId(`plan-${String(n % 10)}`, n), batchOf(n)]);
 }
@@ -428,14 +427,10 @@ const remediationOf = (n: number): HistoryDoc => ({
   lateArrivals: [],
 });
 
-const messageBatchOf = (n: number): MessageBatchDoc => ({
+const batchesOf = (n: number): MessageBatchesDoc => ({
   tenant: tenantOf(n),
   networkMessageId: networkMessageId(n),
-  approvalId: 'a-1',
-  planId: `plan-${String(n % 10)}`,
-  batch: n,
-  firstCopy: `recipient/${address('r', n % 40)}`,
-  lastCopy: `sender/${address('s', n % 40)}`,
+  batches: [],
 });
 
 const reachOf = (n: number): BatchReachDoc => ({

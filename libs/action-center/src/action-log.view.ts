@@ -40,7 +40,10 @@ export interface LogItem {
 /** Outcomes that were recorded together. */
 export interface LogAppend {
   readonly at: string;
-  /** Of the first of them in the log of events, of such a width that they sort as texts. What a plan or a withdrawal said touched no copy, and has none. */
+  /**
+   * Of the first of them in the log of events, of such a width that they sort as texts. What a plan or a withdrawal said
+   * touched no copy, and has none.
+   */
   readonly position?: string;
   readonly commandId?: string;
 }

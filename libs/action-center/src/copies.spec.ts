@@ -171,7 +171,7 @@ describe('copies', () => {
     expect(store.logs).toBe(2);
   });
 
-  it('finds the copies of more messages than one query takes', async () => {
+  it('finds the copies of many messages', async () => {
     const world = new RemediationWorld();
     const tenant = new InMemoryTenant();
     const emails = Array.from({ length: 300 }, (_, n) =>

@@ -1,7 +1,6 @@
 import type { EventStore } from '#libs/event-store';
-import { inGroups } from '#libs/kernel';
 import { copiesOf, type EmailDoc } from '#libs/mail-catalog';
-import { MAX_BEGINNINGS, pagesOf, untilFresh, type ReadStore } from '#libs/read-store';
+import { untilFresh, type ReadStore } from '#libs/read-store';
 import {
   CopyStates,
   copyKeyOf,
@@ -13,13 +12,7 @@ import {
   type Reason,
 } from '#libs/remediation';
 import { actionLogId, actionLogView, type ActionLogDoc, type LogItem } from './action-log.view.js';
-import {
-  copyInMessage,
-  messageBatchesView,
-  messagePrefix,
-  rangeOf,
-  rangesByMessage,
-} from './message-batches.view.js';
+import { messageBatchesView, messageDocId, rangesByMessage } from './message-batches.view.js';
 
 /** What one remediation did to a copy. */
 export interface Touch {
@@ -46,9 +39,6 @@ export interface Copy {
 
 /** A copy that is moved to and fro without end must not make an answer without end; the events keep everything. */
 const TOUCHES_SHOWN = 50;
-
-/** Message batches read at once. */
-const MESSAGE_BATCHES_PAGE = 1000;
 
 /** Logs of batches read at once, some 100 kB each. */
 const LOGS_AT_ONCE = 8;
@@ -175,25 +165,15 @@ export class Copies {
   ): Promise<string[]> {
     const ids = new Set<string>();
     const wanted = rangesByMessage(copies);
-    const all = rangeOf(copies.map(copyInMessage));
-    for await (const messages of inGroups(wanted.keys(), MAX_BEGINNINGS)) {
-      const pages = pagesOf(this.store, messageBatchesView, {
-        where: [
-          { field: 'id', op: 'startsWithAny', value: messages.map((id) => messagePrefix(tenant, id)) },
-          // Of a message that fills hundreds of batches.
-          { field: 'firstCopy', op: 'lte', value: all.lastCopy },
-          { field: 'lastCopy', op: 'gte', value: all.firstCopy },
-        ],
-        limit: MESSAGE_BATCHES_PAGE,
-      });
-      for await (const page of pages) {
-        for (const { doc } of page) {
-          const range = wanted.get(doc.networkMessageId);
-          if (range === undefined || range.lastCopy < doc.firstCopy || range.firstCopy > doc.lastCopy)
-            continue;
-          if (approvalId !== undefined && doc.approvalId !== approvalId) continue;
-          ids.add(actionLogId(doc.planId, doc.batch));
-        }
+    const found = await this.store.getMany(
+      messageBatchesView,
+      Array.from(wanted.keys(), (networkMessageId) => messageDocId(tenant, networkMessageId)),
+    );
+    for (const { doc } of found) {
+      const range = wanted.get(doc.networkMessageId);
+      for (const { planId, batch, ...of } of doc.batches) {
+        if (range === undefined || range.lastCopy < of.firstCopy || range.firstCopy > of.lastCopy) continue;
+        if (approvalId === undefined || of.approvalId === approvalId) ids.add(actionLogId(planId, batch));
       }
     }
     return [...ids];

@@ -3,12 +3,18 @@ import type { Change, Projection } from '#libs/read-store';
 import { batchCodecs, type CopyIdentity } from '#libs/remediation';
 
 /**
- * That copies of a message are in a batch: what was done to them is in its log. Written when the batch is planned and never
- * again, so a run writes nothing for a copy but its place in that log.
+ * In which batches the copies of a message are: what was done to them is in the logs of those. Written when a batch is
+ * planned, so that a run writes nothing for a copy but its place in that log.
  */
-export interface MessageBatchDoc extends CopyRange {
+export interface MessageBatchesDoc {
   readonly tenant: string;
   readonly networkMessageId: string;
+  /** In the order in which they were planned, the newest {@link BATCHES_KEPT}. */
+  readonly batches: readonly MessageBatch[];
+}
+
+/** A batch with copies of the message. */
+export interface MessageBatch extends CopyRange {
   readonly approvalId: string;
   readonly planId: string;
   readonly batch: number;
@@ -20,34 +26,28 @@ export interface CopyRange {
   readonly lastCopy: string;
 }
 
-/** What the ids of all batches of a message begin with, and no others. */
-export const messagePrefix = (tenant: string, networkMessageId: string): string =>
-  `${tenant}/${networkMessageId}/`;
+/**
+ * A message that is remediated without end must not grow its document without end: some 2 MB. Copies that are in older
+ * batches alone count as not touched; the events keep everything.
+ */
+export const BATCHES_KEPT = 10_000;
 
-/** A copy among those of its message. In ASCII, which sorts alike here and in every store. */
+export const messageDocId = (tenant: string, networkMessageId: string): string =>
+  `${tenant}/${networkMessageId}`;
+
+/** A copy among those of its message. */
 export const copyInMessage = ({ kind, mailbox }: Omit<CopyIdentity, 'networkMessageId'>): string =>
-  `${kind}/${encodeURI(mailbox.toWellFormed())}`;
+  `${kind}/${mailbox}`;
 
-export const messageBatchId = ({
-  tenant,
-  networkMessageId,
-  planId,
-  batch,
-}: Pick<MessageBatchDoc, 'tenant' | 'networkMessageId' | 'planId' | 'batch'>): string =>
-  `${messagePrefix(tenant, networkMessageId)}${planId}/${String(batch)}`;
-
-export const messageBatchesView: Projection<MessageBatchDoc> = {
+export const messageBatchesView: Projection<MessageBatchesDoc> = {
   name: 'messageBatches',
   version: 1,
-  fields: {
-    firstCopy: { type: 'text', of: (doc) => doc.firstCopy },
-    lastCopy: { type: 'text', of: (doc) => doc.lastCopy },
-  },
+  fields: {},
   indexes: [],
   project,
 };
 
-function project(recorded: RecordedEvent): readonly Change<MessageBatchDoc>[] {
+function project(recorded: RecordedEvent): readonly Change<MessageBatchesDoc>[] {
   const event = batchCodecs.decode(recorded);
   if (event?.type !== 'BatchPlanned') return [];
   const { approvalId, planId, batch, messages, targets } = event.data;
@@ -56,29 +56,26 @@ function project(recorded: RecordedEvent): readonly Change<MessageBatchDoc>[] {
     const networkMessageId = messages[message]?.networkMessageId;
     return networkMessageId === undefined ? [] : [{ networkMessageId, kind, mailbox }];
   });
-  return Array.from(rangesByMessage(copies), ([networkMessageId, range]) => {
-    const doc = { tenant, networkMessageId, approvalId, planId, batch, ...range };
-    return { id: messageBatchId(doc), put: doc };
-  });
+  return Array.from(rangesByMessage(copies), ([networkMessageId, range]) => ({
+    id: messageDocId(tenant, networkMessageId),
+    apply: (doc) => ({
+      tenant,
+      networkMessageId,
+      batches: [...(doc?.batches ?? []), { approvalId, planId, batch, ...range }].slice(-BATCHES_KEPT),
+    }),
+  }));
 }
 
 /** Of each message the first and the last of these copies. */
 export function rangesByMessage(copies: readonly CopyIdentity[]): ReadonlyMap<string, CopyRange> {
-  const byMessage = new Map<string, string[]>();
+  const ranges = new Map<string, CopyRange>();
   for (const copy of copies) {
-    const known = byMessage.get(copy.networkMessageId);
-    if (known === undefined) byMessage.set(copy.networkMessageId, [copyInMessage(copy)]);
-    else known.push(copyInMessage(copy));
+    const name = copyInMessage(copy);
+    const { firstCopy, lastCopy } = ranges.get(copy.networkMessageId) ?? { firstCopy: name, lastCopy: name };
+    ranges.set(copy.networkMessageId, {
+      firstCopy: name < firstCopy ? name : firstCopy,
+      lastCopy: name > lastCopy ? name : lastCopy,
+    });
   }
-  return new Map(Array.from(byMessage, ([id, names]) => [id, rangeOf(names)]));
-}
-
-/** Of some copies, named by {@link copyInMessage}. */
-export function rangeOf(copies: readonly string[]): CopyRange {
-  let [firstCopy = '', lastCopy = ''] = [copies[0], copies[0]];
-  for (const copy of copies) {
-    if (copy < firstCopy) firstCopy = copy;
-    if (copy > lastCopy) lastCopy = copy;
-  }
-  return { firstCopy, lastCopy };
+  return ranges;
 }

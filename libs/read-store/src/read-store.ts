@@ -56,11 +56,10 @@ export interface Put<Doc> extends Stored<Doc> {
 /** What a projector writes: a whole document, or less. */
 export type Write<Doc> = Put<Doc> | Patch<Doc>;
 
-/** All conditions hold together. `contains` and `startsWith...` are exact about case: fold on both sides. */
+/** All conditions hold together. `contains` and `startsWith` are exact about case: fold on both sides. */
 export type Condition =
   | { readonly field: string; readonly op: 'eq' | 'gt' | 'gte' | 'lt' | 'lte'; readonly value: Scalar }
   | { readonly field: string; readonly op: 'in'; readonly value: readonly Scalar[] }
-  | { readonly field: string; readonly op: 'startsWithAny'; readonly value: readonly string[] }
   | { readonly field: string; readonly op: 'startsWith' | 'contains' | 'has'; readonly value: string };
 
 export interface Query {

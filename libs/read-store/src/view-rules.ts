@@ -35,16 +35,13 @@ export const NO_NUMBER = -Number.MAX_VALUE;
 /** The largest `limit` of a query, and the most values of one `in`. */
 export const MAX_LIMIT = 10_000;
 
-/** The most beginnings that one condition looks for: each is a range of its own. */
-export const MAX_BEGINNINGS = 128;
-
 /** What stores put between tags; no tag holds it. */
 export const TAG_SEPARATOR = '\u001F';
 
 const NAME = /^[A-Za-z][A-Za-z0-9]*$/;
 
 const OPERATORS: Readonly<Record<FieldType, readonly Condition['op'][]>> = {
-  text: ['eq', 'gt', 'gte', 'lt', 'lte', 'in', 'startsWith', 'startsWithAny', 'contains'],
+  text: ['eq', 'gt', 'gte', 'lt', 'lte', 'in', 'startsWith', 'contains'],
   number: ['eq', 'gt', 'gte', 'lt', 'lte', 'in'],
   tags: ['has'],
 };
@@ -241,10 +238,6 @@ function checkCondition(view: ViewSpec<never>, condition: Condition): CheckedCon
     case 'in':
       if (condition.value.length > MAX_LIMIT) throw misuse(view, `${field}: in takes ${MAX_LIMIT} values`);
       return { ...condition, type, value: condition.value.map((one) => scalar(view, field, type, one)) };
-    case 'startsWithAny':
-      if (condition.value.length > MAX_BEGINNINGS)
-        throw misuse(view, `${field}: startsWithAny takes ${MAX_BEGINNINGS} values`);
-      return { ...condition, type, value: condition.value.map((one) => plainText(textOf(view, field, one))) };
     case 'has':
       return { ...condition, type, value: plainTag(textOf(view, field, condition.value)) };
     case 'startsWith':

@@ -165,10 +165,6 @@ export class ViewCollection {
         return on(path, { $in: condition.value });
       case 'startsWith':
         return on(path, rangeOf(condition.value));
-      case 'startsWithAny':
-        // Without any `$or` is refused.
-        if (condition.value.length === 0) return on(path, { $in: [] });
-        return { $or: condition.value.map((prefix) => on(path, rangeOf(prefix))) };
       case 'contains':
         return condition.value === '' ? {} : on(path, { $regex: literally(condition.value) });
       case 'has':

@@ -139,7 +139,7 @@ export class ViewTable {
   select(query: CheckedQuery): Sql {
     const { sortBy, descending, limit } = query;
     const columns = sortBy.map(columnOf);
-    const filter = this.filterOf(query);
+    const filter = filterOf(query);
     const order = columns.map((column) => (descending ? `${column} DESC` : column)).join(', ');
     const selected = [...new Set([...columns, ...this.whole])].join(', ');
     return {
@@ -150,17 +150,17 @@ export class ViewTable {
 
   /** A row when there is any: to select one more than the limit would read a document, which may be long, for nothing. */
   more(query: CheckedQuery): Sql {
-    const filter = this.filterOf(query);
+    const filter = filterOf(query);
     return { text: `SELECT 1 FROM ${this.name}${filter.text} LIMIT 1`, values: filter.values };
   }
 
   count(where: readonly CheckedCondition[]): Sql {
-    const filter = this.matching(where);
+    const filter = matching(where);
     return { text: `SELECT count(*) AS count FROM ${this.name}${filter.text}`, values: filter.values };
   }
 
   total(field: string, where: readonly CheckedCondition[]): Sql {
-    const filter = this.matching(where);
+    const filter = matching(where);
     const column = columnOf(field);
     const sum = `coalesce(sum(${column}) FILTER (WHERE ${column} > ?), 0)`;
     return {
@@ -170,23 +170,10 @@ export class ViewTable {
   }
 
   spread(field: string, where: readonly CheckedCondition[]): Sql {
-    const filter = this.matching(where);
+    const filter = matching(where);
     const groups = `SELECT count(*) AS documents FROM ${this.name}${filter.text} GROUP BY ${columnOf(field)}`;
     const text = `SELECT count(*) AS groups, coalesce(max(documents), 0) AS most FROM (${groups})`;
     return { text, values: filter.values };
-  }
-
-  private filterOf({ where, sortBy, descending, after }: CheckedQuery): Sql {
-    if (after === undefined) return this.matching(where);
-    const side = descending ? '<' : '>';
-    const filters = where.map((condition) =>
-      toSql(condition, this.name, condition.field === sortBy[0] ? side : undefined),
-    );
-    return allOf([...filters, keyset(sortBy.map(columnOf), side, after)]);
-  }
-
-  private matching(where: readonly CheckedCondition[]): Sql {
-    return allOf(where.map((condition) => toSql(condition, this.name)));
   }
 
   /** With `id` at the end, a query in the order of the index needs no sort for its tie-breaker. */
@@ -205,6 +192,18 @@ const toColumn = (value: FieldValue | undefined): SqlValue =>
 /** `a`, `b` become `|a|b|` (with the separator for `|`), so that looking for `|a|` finds whole tags. */
 const tagText = (tags: readonly string[]): string =>
   tags.length === 0 ? '' : `${TAG_SEPARATOR}${tags.join(TAG_SEPARATOR)}${TAG_SEPARATOR}`;
+
+function filterOf({ where, sortBy, descending, after }: CheckedQuery): Sql {
+  if (after === undefined) return matching(where);
+  const side = descending ? '<' : '>';
+  const filters = where.map((condition) =>
+    toSql(condition, condition.field === sortBy[0] ? side : undefined),
+  );
+  return allOf([...filters, keyset(sortBy.map(columnOf), side, after)]);
+}
+
+const matching = (where: readonly CheckedCondition[]): Sql =>
+  allOf(where.map((condition) => toSql(condition)));
 
 function allOf(filters: readonly Sql[]): Sql {
   if (filters.length === 0) return { text: '', values: [] };
@@ -231,15 +230,13 @@ const bound = (column: string, side: Side, orEqual: '=' | '', beyond: Side | und
   `${side === beyond ? '+' : ''}${column} ${side}${orEqual} ?`;
 
 /** @param beyond the side on which the next page lies, for a condition on what it is sorted by. */
-function toSql(condition: CheckedCondition, table: string, beyond?: Side): Sql {
+function toSql(condition: CheckedCondition, beyond?: Side): Sql {
   const column = columnOf(condition.field);
   switch (condition.op) {
     case 'in':
       return isOneOf(column, condition.type, condition.value);
     case 'startsWith':
       return startsWith(column, condition.value, beyond);
-    case 'startsWithAny':
-      return startsWithAny(column, table, condition.value);
     case 'contains':
       return { text: `instr(${column}, ?) > 0`, values: [condition.value] };
     case 'has':
@@ -288,13 +285,3 @@ function startsWith(column: string, prefix: string, beyond: Side | undefined): S
   if (end === undefined) return { text: from, values: [prefix] };
   return { text: `${from} AND ${bound(column, '<', '', beyond)}`, values: [prefix, end] };
 }
-
-/**
- * Each as a range, sought one after the other: of many ranges joined by OR, SQLite rather scans the table. A range without
- * an end has the empty blob for it, which sorts after every text.
- */
-const startsWithAny = (column: string, table: string, prefixes: readonly string[]): Sql => ({
-  text: `id IN (SELECT found.id FROM json_each(?) AS range CROSS JOIN ${table} AS found
-    WHERE found.${column} >= range.value ->> 0 AND found.${column} < coalesce(range.value ->> 1, x''))`,
-  values: [JSON.stringify(prefixes.map((prefix) => [prefix, firstAfter(prefix) ?? null]))],
-});
