@@ -1,5 +1,5 @@
 import { decideAndAppend, load, type CommandContext, type Decider } from '#libs/event-store';
-import { FoundTouches, actionLogView, historyView, placeAfter } from '#libs/action-center';
+import { FoundTouches, actionLogView, historyView, lastMoversIn } from '#libs/action-center';
 import { BatchRunner } from '#libs/executor';
 import { Clock, START, idFrom, type Position } from '#libs/kernel';
 import type { MailboxGateway } from '#libs/mailbox';
@@ -302,14 +302,7 @@ class FoldedCopyStates extends CopyStates {
   lastMovedBy(_tenant: string, copies: readonly CopyIdentity[]): Promise<ReadonlyMap<string, string>> {
     const found = new FoundTouches(new Set(copies.map(copyKeyOf)));
     for (const log of this.logs.docs.values()) found.add(log);
-    return Promise.resolve(
-      new Map(
-        [...found.byCopy()].flatMap(([key, touches]) => {
-          const { lastMovedBy } = placeAfter(touches);
-          return lastMovedBy === undefined ? [] : [[key, lastMovedBy]];
-        }),
-      ),
-    );
+    return Promise.resolve(lastMoversIn(found.byCopy()));
   }
 
   touchedBy(): Promise<ReadonlySet<string>> {

@@ -71,6 +71,15 @@ function touched(place: Place, { approvalId, outcome, to }: Touch): Place {
   }
 }
 
+/** By the key of the copy: the remediation that moved it last, of those that are where that left them. */
+export const lastMoversIn = (touches: ReadonlyMap<string, readonly Touch[]>): ReadonlyMap<string, string> =>
+  new Map(
+    [...touches].flatMap(([key, of]) => {
+      const { lastMovedBy } = placeAfter(of);
+      return lastMovedBy === undefined ? [] : [[key, lastMovedBy]];
+    }),
+  );
+
 /** What the logs of batches say of some copies, a log at a time. */
 export class FoundTouches {
   private readonly found = new Map<string, { readonly position: string; readonly touch: Touch }[]>();
@@ -197,13 +206,7 @@ export class CopyStatesOfViews extends CopyStates {
   }
 
   async lastMovedBy(tenant: string, copies: readonly CopyIdentity[]): Promise<ReadonlyMap<string, string>> {
-    const touches = await this.copies.touches(tenant, copies);
-    return new Map(
-      [...touches].flatMap(([key, of]) => {
-        const { lastMovedBy } = placeAfter(of);
-        return lastMovedBy === undefined ? [] : [[key, lastMovedBy]];
-      }),
-    );
+    return lastMoversIn(await this.copies.touches(tenant, copies));
   }
 
   async touchedBy(
