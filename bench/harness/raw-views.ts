@@ -14,7 +14,7 @@ const BULK_ROWS = 5000;
 /** Takes rows ready for the driver, and gives documents back for the fold. */
 interface RawTable<RowOf> {
   /** Made before the clock runs. */
-  row(view: ViewSpec<unknown>, write: Write<unknown>): RowOf;
+  rows(view: ViewSpec<unknown>, write: Write<unknown>): readonly RowOf[];
   /** What is measured. */
   write(rows: readonly RowOf[]): Promise<void> | void;
   /** Makes the indexes of what is there; measured too. */
@@ -58,6 +58,7 @@ export class RawViews extends ReadStore {
       (view) => {
         const table = new ViewTable(view, 1);
         db.exec(table.schema);
+        db.exec(table.patching);
         return rawTable(db, table);
       },
       () => {
@@ -157,7 +158,7 @@ class RawView<RowOf> {
 
   add(view: ViewSpec<unknown>, writes: readonly Write<unknown>[]): void {
     for (const write of writes) {
-      this.rows.push(this.table.row(view, write));
+      this.rows.push(...this.table.rows(view, write));
       if (!('set' in write)) this.unwritten.set(write.id, write);
     }
   }
@@ -188,22 +189,25 @@ async function secondsOf(work: () => Promise<void> | void): Promise<number> {
 }
 
 interface RawRow {
-  readonly patch: boolean;
+  readonly sql: string;
   readonly values: readonly SqlValue[];
 }
 
 function rawTable(db: ReturnType<typeof openRawSqlite>, table: ViewTable): RawTable<RawRow> {
-  const upsert = db.prepare(table.upsert);
-  const patch = table.patch === undefined ? upsert : db.prepare(table.patch);
+  const statements = new Map(
+    [table.upsert, ...table.patches.map(({ upsert }) => upsert)].map((sql) => [sql, db.prepare(sql)]),
+  );
   const select = db.prepare(table.getMany);
+  const upsertOf = (member: string): string =>
+    table.patches.find((patch) => patch.member === member)?.upsert ?? '';
   return {
-    row: (view, write) =>
+    rows: (view, write) =>
       'set' in write
-        ? { patch: true, values: table.patched(view, write) }
-        : { patch: false, values: table.row(view, write) },
+        ? table.patched(view, write).map(([member, values]) => ({ sql: upsertOf(member), values }))
+        : [{ sql: table.upsert, values: table.row(view, write) }],
     write(rows) {
       db.exec('BEGIN IMMEDIATE');
-      for (const row of rows) (row.patch ? patch : upsert).run(...row.values);
+      for (const { sql, values } of rows) statements.get(sql)?.run(...values);
       db.exec('COMMIT');
     },
     index() {
@@ -216,11 +220,9 @@ function rawTable(db: ReturnType<typeof openRawSqlite>, table: ViewTable): RawTa
 function rawCollection(collection: ViewCollection): RawTable<AnyBulkWriteOperation<ViewDocument>> {
   let turn = 0;
   return {
-    row(view, write) {
+    rows(view, write) {
       turn -= 1;
-      const [command] = collection.writes(view, [write], turn);
-      if (command === undefined) throw new Error('a row that gives no write');
-      return command;
+      return collection.writes(view, [write], turn);
     },
     async write(rows) {
       if (rows.length > 0) await collection.documents.bulkWrite([...rows], { ordered: false });

@@ -101,10 +101,13 @@ export class SqliteReadStore extends ReadStore {
     const shape = canonicalJson(viewShape(view));
     file.transaction(() => {
       const known = file.get(GET_SHAPE, table.name)?.shape;
-      if (known === shape) return;
-      if (known !== undefined) throw viewChanged(view);
-      file.exec(table.schema);
-      file.run(PUT_SHAPE, table.name, shape);
+      if (known !== undefined && known !== shape) throw viewChanged(view);
+      if (known === undefined) {
+        file.exec(table.schema);
+        file.run(PUT_SHAPE, table.name, shape);
+      }
+      // A file of before patches had tables of their own has none of them.
+      file.exec(table.patching);
     });
     tables.set(table.name, table);
     this.prepared.add(viewKey(view));
@@ -153,7 +156,7 @@ export class SqliteReadStore extends ReadStore {
       const place = placeKey(view, build);
       file.transaction(() => {
         checkDiscard(view, build, activeIn(file, view));
-        file.exec(`DROP TABLE IF EXISTS ${place}`);
+        file.exec(new ViewTable(view, build).drop);
         file.run(DROP_SHAPE, place);
         file.run(DROP_CHECKPOINT, place);
       });
@@ -177,15 +180,19 @@ export class SqliteReadStore extends ReadStore {
       const { file, changes, table } = this.placed(view);
       file.transaction(() => {
         const rows: (readonly SqlValue[])[] = [];
+        const patches = new Map<string, (readonly SqlValue[])[]>();
         for (const write of writes) {
-          if ('set' in write) patch(file, table, table.patched(view, write));
-          else {
+          if ('set' in write) {
+            for (const [member, row] of table.patched(view, write)) appendTo(patches, member, row);
+          } else {
             const row = table.row(view, write);
             const isNew = view.unindexed === true || write.isNew === true;
             if (isNew || !update(file, table, row)) rows.push(row);
           }
         }
         file.insert(table.insert.into, rows, table.insert.otherwise);
+        for (const { member, insert } of table.patches)
+          file.insert(insert.into, patches.get(member) ?? [], insert.otherwise);
         file.run(MOVE_CHECKPOINT, table.name, checkpoint);
       });
       changes.wakeAll();
@@ -303,8 +310,10 @@ const positionIn = (row: SqlRow | undefined): Position =>
 const update = (file: SqliteFile, table: ViewTable, row: readonly SqlValue[]): boolean =>
   table.update !== undefined && file.run(table.update, ...table.narrowed(row)) > 0;
 
-function patch(file: SqliteFile, { patch: statement }: ViewTable, values: readonly SqlValue[]): void {
-  if (statement !== undefined) file.run(statement, ...values);
+function appendTo<Key, Value>(lists: Map<Key, Value[]>, key: Key, value: Value): void {
+  const list = lists.get(key);
+  if (list === undefined) lists.set(key, [value]);
+  else list.push(value);
 }
 
 function openFile(path: string): SqliteFile {

@@ -24,7 +24,22 @@ export interface Sql {
 
 const COLUMN_TYPES: Readonly<Record<FieldType, string>> = { text: 'TEXT', number: 'REAL', tags: 'TEXT' };
 
-/** The table of one build of a view, and the SQL over it. No value is ever part of the text of a statement. */
+/** Where new values of one patchable member are kept: a row for each document that was patched. */
+export interface PatchTable {
+  readonly member: string;
+  /** What stands around (id, position, value), so that a value is replaced by a later one only. */
+  readonly insert: { readonly into: string; readonly otherwise: string };
+  /** For one row. */
+  readonly upsert: string;
+}
+
+/**
+ * The tables of one build of a view, and the SQL over them. No value is ever part of the text of a statement.
+ *
+ * What is patched stands in narrow tables beside the documents, in the order of the ids: a patch writes a few bytes, and
+ * those of documents with neighbouring ids come onto one page, where a row of the wide table would be a page each. Readers
+ * go through an SQL view that lays them over the documents.
+ */
 export class ViewTable {
   readonly name: string;
   /** What stands around values of {@link row}, so that a document is replaced by a later one only. */
@@ -34,9 +49,10 @@ export class ViewTable {
    * index entries anew, since it names their columns. Takes the values of {@link narrowed}. Undefined without indexes.
    */
   readonly update: string | undefined;
-  /** Sets patchable members, each a column of its own. Takes the values of {@link patched}. Undefined without any. */
-  readonly patch: string | undefined;
+  readonly patches: readonly PatchTable[];
   readonly getMany: string;
+  /** What is read: the table, or the view that lays the patches over it. */
+  private readonly source: string;
   /** What a document is read from. */
   private readonly whole: readonly string[];
   private readonly order: readonly number[];
@@ -49,13 +65,21 @@ export class ViewTable {
     readonly build: number,
   ) {
     this.name = placeKey(view, build);
+    const { patchable = [] } = view;
+    this.patches = patchable.map((member) => {
+      const into = `INSERT INTO ${this.patchesOf(member)} (id, position, value)`;
+      const set = 'position = excluded.position, value = excluded.value';
+      const otherwise = `ON CONFLICT (id) DO UPDATE SET ${set} WHERE excluded.position > position`;
+      return { member, insert: { into, otherwise }, upsert: `${into} VALUES (?, ?, ?) ${otherwise}` };
+    });
+    this.source = patchable.length === 0 ? this.name : `${this.name}_patched`;
     this.fields = Object.keys(view.fields);
     const columns = ['id', 'position', ...this.fields.map(columnOf), 'doc'];
     this.columns = columns;
     const updates = columns.slice(1).map((column) => `${column} = excluded.${column}`);
     this.insert = {
       into: `INSERT INTO ${this.name} (${columns.join(', ')})`,
-      otherwise: `ON CONFLICT (id) DO UPDATE SET ${updates.join(', ')} WHERE excluded.position > ${this.name}.position`,
+      otherwise: `ON CONFLICT (id) DO UPDATE SET ${updates.join(', ')} WHERE excluded.position > ${this.lastOf()}`,
     };
     const indexed = new Set(view.indexes.flat());
     const [kept, changed] = [true, false].map((isIndexed) =>
@@ -66,20 +90,13 @@ export class ViewTable {
     this.update =
       kept.length === 0
         ? undefined
-        : `UPDATE ${this.name} SET ${set.join(', ')} WHERE ${where.join(' AND ')} AND position < ?`;
+        : `UPDATE ${this.name} SET ${set.join(', ')} WHERE ${where.join(' AND ')} AND ${this.lastOf()} < ?`;
     const at = (column: string): number => columns.indexOf(column);
     this.order = [
       ...['position', ...changed.map(columnOf), 'doc', 'id', ...kept.map(columnOf), 'position'].map(at),
     ];
-    const { patchable = [] } = view;
-    // Each keeps its value where a patch has none for it: one statement for all.
-    const patches = ['position = ?', ...patchable.map((m) => `${columnOf(m)} = coalesce(?, ${columnOf(m)})`)];
-    this.patch =
-      patchable.length === 0
-        ? undefined
-        : `UPDATE ${this.name} SET ${patches.join(', ')} WHERE id = ? AND position < ?`;
     this.whole = ['id', 'position', ...patchable.map(columnOf), 'doc'];
-    this.getMany = `SELECT ${this.whole.join(', ')} FROM ${this.name} WHERE id IN (SELECT value FROM json_each(?))`;
+    this.getMany = `SELECT ${this.whole.join(', ')} FROM ${this.source} WHERE id IN (SELECT value FROM json_each(?))`;
   }
 
   /**
@@ -95,6 +112,38 @@ export class ViewTable {
     const key = byId ? 'id TEXT PRIMARY KEY' : 'seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE';
     const columns = `${key}, position INTEGER NOT NULL, ${fields.join('')}doc TEXT NOT NULL`;
     return `CREATE TABLE ${this.name} (${columns})${byId ? ' WITHOUT ROWID' : ''}`;
+  }
+
+  /** The tables of the patches and the view over them. What is there is left as it is. */
+  get patching(): string {
+    if (this.patches.length === 0) return '';
+    const members = this.patches.map(({ member }) => ({ member, table: this.patchesOf(member) }));
+    const tables = members.map(
+      ({ table }) =>
+        `CREATE TABLE IF NOT EXISTS ${table} (id TEXT PRIMARY KEY, position INTEGER NOT NULL, value TEXT NOT NULL) WITHOUT ROWID;`,
+    );
+    const columns = this.columns.map((column) => {
+      const patched = members.find(({ member }) => columnOf(member) === column);
+      return patched === undefined
+        ? `whole.${column}`
+        : `coalesce(${patched.table}.value, whole.${column}) AS ${column}`;
+    });
+    const positions = members.map(({ table }) => `coalesce(${table}.position, whole.position)`);
+    columns[1] = `max(whole.position, ${positions.join(', ')}) AS position`;
+    const joins = members.map(
+      ({ table }) => `LEFT JOIN ${table} ON ${table}.id = whole.id AND ${table}.position > whole.position`,
+    );
+    return (
+      tables.join(' ') +
+      `CREATE VIEW IF NOT EXISTS ${this.source} AS SELECT ${columns.join(', ')} FROM ${this.name} AS whole ${joins.join(' ')};`
+    );
+  }
+
+  /** Removes the build with all that is in it. */
+  get drop(): string {
+    const view = this.patches.length === 0 ? '' : `DROP VIEW IF EXISTS ${this.source};`;
+    const tables = [this.name, ...this.patches.map(({ member }) => this.patchesOf(member))];
+    return view + tables.map((table) => `DROP TABLE IF EXISTS ${table};`).join(' ');
   }
 
   /** A statement for each index; one that is there is left as it is. */
@@ -115,11 +164,13 @@ export class ViewTable {
     return [stored.id, stored.position, ...fields, jsonOf(view, stored.doc, values)];
   }
 
-  /** The values of {@link patch}. */
-  patched<Doc>(view: ViewSpec<Doc>, { id, position, set }: Patch<Doc>): readonly SqlValue[] {
+  /** The rows of a patch, by the member that each is for. */
+  patched<Doc>(
+    view: ViewSpec<Doc>,
+    { id, position, set }: Patch<Doc>,
+  ): readonly (readonly [member: string, row: readonly SqlValue[]])[] {
     checkId(view, id);
-    const values = new Map(patchedValues(view, set));
-    return [position, ...(view.patchable ?? []).map((member) => values.get(member) ?? null), id, position];
+    return patchedValues(view, set).map(([member, value]) => [member, [id, position, value]]);
   }
 
   /** A document from a row of {@link getMany} or {@link select}. */
@@ -143,7 +194,7 @@ export class ViewTable {
     const order = columns.map((column) => (descending ? `${column} DESC` : column)).join(', ');
     const selected = [...new Set([...columns, ...this.whole])].join(', ');
     return {
-      text: `SELECT ${selected} FROM ${this.name}${filter.text} ORDER BY ${order} LIMIT ?`,
+      text: `SELECT ${selected} FROM ${this.source}${filter.text} ORDER BY ${order} LIMIT ?`,
       values: [...filter.values, limit],
     };
   }
@@ -151,12 +202,12 @@ export class ViewTable {
   /** A row when there is any: to select one more than the limit would read a document, which may be long, for nothing. */
   more(query: CheckedQuery): Sql {
     const filter = filterOf(query);
-    return { text: `SELECT 1 FROM ${this.name}${filter.text} LIMIT 1`, values: filter.values };
+    return { text: `SELECT 1 FROM ${this.source}${filter.text} LIMIT 1`, values: filter.values };
   }
 
   count(where: readonly CheckedCondition[]): Sql {
     const filter = matching(where);
-    return { text: `SELECT count(*) AS count FROM ${this.name}${filter.text}`, values: filter.values };
+    return { text: `SELECT count(*) AS count FROM ${this.source}${filter.text}`, values: filter.values };
   }
 
   total(field: string, where: readonly CheckedCondition[]): Sql {
@@ -164,16 +215,32 @@ export class ViewTable {
     const column = columnOf(field);
     const sum = `coalesce(sum(${column}) FILTER (WHERE ${column} > ?), 0)`;
     return {
-      text: `SELECT count(*) AS count, ${sum} AS sum FROM ${this.name}${filter.text}`,
+      text: `SELECT count(*) AS count, ${sum} AS sum FROM ${this.source}${filter.text}`,
       values: [NO_NUMBER, ...filter.values],
     };
   }
 
   spread(field: string, where: readonly CheckedCondition[]): Sql {
     const filter = matching(where);
-    const groups = `SELECT count(*) AS documents FROM ${this.name}${filter.text} GROUP BY ${columnOf(field)}`;
+    const groups = `SELECT count(*) AS documents FROM ${this.source}${filter.text} GROUP BY ${columnOf(field)}`;
     const text = `SELECT count(*) AS groups, coalesce(max(documents), 0) AS most FROM (${groups})`;
     return { text, values: filter.values };
+  }
+
+  private patchesOf(member: string): string {
+    return `${this.name}_p_${member}`;
+  }
+
+  /** The position of the last event in a document of the table, patches included. */
+  private lastOf(): string {
+    const own = `${this.name}.position`;
+    const { patchable = [] } = this.view;
+    if (patchable.length === 0) return own;
+    const patches = patchable.map(
+      (member) =>
+        `coalesce((SELECT position FROM ${this.patchesOf(member)} AS patch WHERE patch.id = ${this.name}.id), 0)`,
+    );
+    return `max(${own}, ${patches.join(', ')})`;
   }
 
   /** With `id` at the end, a query in the order of the index needs no sort for its tie-breaker. */
