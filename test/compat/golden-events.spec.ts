@@ -1,6 +1,6 @@
 import { readFileSync, readdirSync } from 'node:fs';
 import { describe, expect, it } from '@jest/globals';
-import { actionLogView, historyView, messageBatchesView } from '#libs/action-center';
+import { actionLogView, dashboardView, historyView, messageBatchesView } from '#libs/action-center';
 import type { DomainEvent, EventCodecs, Metadata, RecordedEvent } from '#libs/event-store';
 import { catalogCodecs, emailsView } from '#libs/mail-catalog';
 import { viewBuildsCodecs } from '#libs/rebuild';
@@ -98,6 +98,12 @@ describe.each(goldens)('$file', (golden) => {
     ].includes(golden.type);
     expect(documents.length === 0).toBe(inNoView);
   });
+});
+
+it.each([...VIEWS, dashboardView])('the view $name asks for every event that changes it', (view) => {
+  const changing = goldens.filter((golden) => view.project(recorded(golden)).length > 0);
+  expect(changing.length).toBeGreaterThan(0);
+  expect(changing.filter(({ type }) => view.types?.has(type) !== true)).toEqual([]);
 });
 
 describe.each(types)('%s', (type) => {

@@ -577,6 +577,34 @@ export function describeEventStoreContract(name: string, open: () => Promise<Eve
         expect(await Promise.all(following)).toEqual([expected, expected, expected]);
       });
 
+      it('gives only the types that were asked for, past and live, and says how far it has come', async () => {
+        const stream = newStream();
+        const [one, other] = [`"One" ${newId()}`, `Other, "One" ${newId()}`];
+        const after = await store.head();
+        const mixed = [one, other, one, other].map((type) => newEvent({ type }));
+        await store.append(stream, 'noStream', mixed);
+        await store.append(stream, 3n, [newEvent({ type: other })]);
+        const past = await read(stream);
+        const follower = subscribe({ after, types: new Set([one]), maxBatch: 1 });
+        const everybody = subscribe({ after, types: new Set([one, other]) });
+        const head = past.at(-1)?.position ?? START;
+        const comeTo = (position: Position) => (delivery: Delivery) => delivery.position >= position;
+
+        const seen = await deliveriesUntil(follower, comeTo(head));
+        expect(seen.flatMap(({ events }) => events)).toEqual([past[0], past[2]]);
+        expect(positionsOf(seen)).toEqual(positionsOf(seen).toSorted((a, b) => Number(a - b)));
+        const all = await deliveriesUntil(everybody, comeTo(head));
+        expect(all.flatMap(({ events }) => events)).toEqual(past);
+
+        // Nothing of what is asked for is in the first of these.
+        const { position: beyond } = await store.append(stream, 4n, [newEvent({ type: other })]);
+        expect(await deliveriesUntil(follower, comeTo(beyond))).toMatchObject([{ events: [] }]);
+        const last = newEvent({ type: one });
+        const { position: end } = await store.append(stream, 5n, [newEvent({ type: other }), last]);
+        const live = await deliveriesUntil(follower, comeTo(end));
+        expect(idsOf(live.flatMap(({ events }) => events))).toEqual([last.id]);
+      });
+
       it('waits for a slow consumer, which loses nothing and holds back nobody', async () => {
         const stream = newStream();
         const after = await store.head();
@@ -900,6 +928,9 @@ const newEvent = (over: Partial<NewEvent> = {}): NewEvent => ({
 const newEvents = (count: number): NewEvent[] => Array.from({ length: count }, () => newEvent());
 
 const idsOf = (events: readonly NewEvent[]): string[] => events.map((event) => event.id);
+
+const positionsOf = (deliveries: readonly Delivery[]): Position[] =>
+  deliveries.map(({ position }) => position);
 
 const positionsGrow = (events: readonly RecordedEvent[]): boolean =>
   events.every((event, index) => index === 0 || event.position > (events[index - 1]?.position ?? START));

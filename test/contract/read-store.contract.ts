@@ -194,7 +194,7 @@ export function describeReadStoreContract(name: string, open: () => Promise<Read
     });
 
     describe('patches', () => {
-      const patchable = (): ViewSpec<Mail> => ({ ...mailView(), patchable: ['title'] });
+      const patchable = (): ViewSpec<Mail> => ({ ...mailView(), indexes: [['size']], patchable: ['title'] });
       const patch = (id: string, title: string, position: Position) => ({ id, position, set: { title } });
 
       beforeEach(async () => {
@@ -212,6 +212,8 @@ export function describeReadStoreContract(name: string, open: () => Promise<Read
         ]);
         expect(await matching({ field: 'title', op: 'eq', value: 'new' })).toEqual(['a']);
         expect(await idsOf({ where: [], orderBy: ['title'] })).toEqual(['a', 'b']);
+        expect(await store.count(view, [{ field: 'title', op: 'eq', value: 'old' }])).toBe(1);
+        expect(await store.spread(view, 'title', [])).toEqual({ distinct: 2, most: 1 });
         expect(await store.checkpoint(view)).toBe(6n);
       });
 
@@ -229,11 +231,13 @@ export function describeReadStoreContract(name: string, open: () => Promise<Read
 
       it('are replaced by a later document, and not by an older one', async () => {
         await store.commit(view, [patch('a', 'patched', 8n), patch('b', 'patched', 8n)], 8n);
-        await put([mail('a', { title: 'older' }, 7n), mail('b', { title: 'later' }, 9n)], 9n);
-        expect(byId(await store.getMany(view, ['a', 'b'])).map(({ doc }) => doc.title)).toEqual([
-          'patched',
-          'later',
+        await put([mail('a', { title: 'older', size: 2 }, 7n), mail('b', { title: 'later' }, 9n)], 9n);
+        expect(byId(await store.getMany(view, ['a', 'b']))).toEqual([
+          mail('a', { title: 'patched', size: 1, more: { deep: [1, 'é'] } }, 8n),
+          mail('b', { title: 'later' }, 9n),
         ]);
+        await store.commit(view, [patch('b', 'patched again', 10n)], 10n);
+        expect(await matching({ field: 'title', op: 'startsWith', value: 'patched' })).toEqual(['a', 'b']);
       });
 
       it('stand beside documents in one commit', async () => {
@@ -258,7 +262,8 @@ export function describeReadStoreContract(name: string, open: () => Promise<Read
 
       it('leave no document whose patchable member its field would not hold', async () => {
         await expect(put([mail('x', { title: null }, 6n)], 6n)).rejects.toThrow(TypeError);
-        await expect(store.prepare({ ...mailView(), patchable: ['size'] })).rejects.toThrow(TypeError);
+        for (const member of ['size', 'title'])
+          await expect(store.prepare({ ...mailView(), patchable: [member] })).rejects.toThrow(TypeError);
       });
     });
 

@@ -97,7 +97,7 @@ export class InMemoryEventStore extends EventStore {
     for (const row of this.log.rows.slice(Number(after) + 1)) yield toRecorded(row);
   }
 
-  async *subscribe({ after, signal, maxBatch = 500 }: SubscribeOptions): AsyncGenerator<Delivery> {
+  async *subscribe({ after, signal, maxBatch = 500, types }: SubscribeOptions): AsyncGenerator<Delivery> {
     let next = Number(after) + 1;
     let toldCaughtUp = false;
     for (;;) {
@@ -111,7 +111,8 @@ export class InMemoryEventStore extends EventStore {
       }
       next += rows.length;
       toldCaughtUp = next === this.log.rows.length;
-      yield { events: rows.map(toRecorded), caughtUp: toldCaughtUp };
+      const wanted = rows.filter(({ type }) => types?.has(type) !== false);
+      yield { events: wanted.map(toRecorded), position: BigInt(next) - 1n, caughtUp: toldCaughtUp };
     }
   }
 

@@ -94,6 +94,7 @@ export const actionLogView: Projection<ActionLogDoc> = {
     mailboxes: { type: 'tags', of: (doc) => [...new Set(doc.items.map((item) => item.mailbox))] },
   },
   indexes: [['planId', 'id']],
+  types: new Set(batchCodecs.types),
   project,
 };
 

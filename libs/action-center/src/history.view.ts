@@ -73,6 +73,7 @@ export const historyView: Projection<HistoryDoc> = {
   ],
   // Who reads here that a remediation has finished finds every outcome in the log.
   afterOthers: true,
+  types: new Set([...remediationCodecs.types, ...batchCodecs.types]),
   project,
 };
 

@@ -44,6 +44,7 @@ export const messageBatchesView: Projection<MessageBatchesDoc> = {
   version: 1,
   fields: {},
   indexes: [],
+  types: new Set(['BatchPlanned']),
   project,
 };
 

@@ -28,9 +28,12 @@ export interface AppendResult {
   readonly position: Position;
 }
 
-/** Some events in order of position, and whether the reader has now seen everything there was. May be empty. */
+/** Some events in order of position, perhaps none. */
 export interface Delivery {
   readonly events: readonly RecordedEvent[];
+  /** How far the subscription has come: nothing that was asked for is left out up to here. */
+  readonly position: Position;
+  /** Whether the reader has now seen everything there was. */
   readonly caughtUp: boolean;
 }
 
@@ -48,6 +51,8 @@ export interface SubscribeOptions {
   readonly signal: AbortSignal;
   /** At most so many events in one delivery; default 500. */
   readonly maxBatch?: number;
+  /** Only events of these types are delivered; without it all. The others are not even read where the store allows that. */
+  readonly types?: ReadonlySet<string>;
   /** Who subscribes; for metrics and health. */
   readonly name?: string;
 }

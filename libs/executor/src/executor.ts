@@ -16,6 +16,7 @@ import {
   batchCodecs,
   batchStream,
   batchDecider,
+  copyEventTypes,
   hasBegun,
   loadRemediation,
   plannedBatch,
@@ -84,6 +85,12 @@ export interface ExecutorState {
 
 type RequestPart = Omit<CommandContext, 'commandId' | 'now'>;
 
+/** What a coordinator acts on: what becomes of a single copy is its worker's business. */
+const COORDINATED: ReadonlySet<string> = new Set([
+  ...remediationCodecs.types,
+  ...batchCodecs.types.filter((type) => type !== 'BatchPlanned' && !copyEventTypes.has(type)),
+]);
+
 /** How often claims are looked at. */
 const WATCH_MS = 2000;
 
@@ -151,12 +158,13 @@ export class Executor {
   private follow(): Promise<void> {
     return followLog(
       this.deps.store,
-      { after: () => this.seen, signal: this.stopping.signal },
-      async ({ events }) => {
+      { after: () => this.seen, signal: this.stopping.signal, types: COORDINATED },
+      async ({ events, position }) => {
         for (const event of events) {
           await this.reactTo(event);
           this.seen = event.position;
         }
+        this.seen = position;
         this.coordination.follows();
         await this.saveCheckpoint();
       },

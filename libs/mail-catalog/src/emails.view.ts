@@ -47,6 +47,7 @@ export const emailsView: Projection<EmailDoc> = {
   ],
   // A run changes nothing else, for every email of it.
   patchable: ['location'],
+  types: new Set([...catalogCodecs.types, ...copyEventTypes]),
   project,
 };
 
@@ -59,8 +60,6 @@ function project(recorded: RecordedEvent): readonly Change<EmailDoc>[] {
       apply: (doc) => withRecord(tenant, record, doc),
     }));
   }
-  // A plan is as long as all its outcomes, and is checked whole when it is decoded.
-  if (!copyEventTypes.has(recorded.type)) return [];
   const event = batchCodecs.decode(recorded);
   if (event === undefined || !isCopyEvent(event)) return [];
   const { kind, to } = outcomeOf(event);

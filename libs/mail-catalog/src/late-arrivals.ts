@@ -82,12 +82,17 @@ export class LateArrivals {
   private follow(): Promise<void> {
     return followLog(
       this.deps.events,
-      { after: () => this.seen, signal: this.stopping.signal },
-      async ({ events, caughtUp }) => {
+      {
+        after: () => this.seen,
+        signal: this.stopping.signal,
+        types: new Set([...catalogCodecs.types, ...remediationCodecs.types]),
+      },
+      async ({ events, position, caughtUp }) => {
         for (const event of events) {
           await this.react(event);
           this.seen = event.position;
         }
+        this.seen = position;
         if (caughtUp) this.forgetOld();
         if (performance.now() >= this.saveAt) await this.saveCheckpoint();
       },

@@ -29,11 +29,12 @@ export class SandboxDelivery {
   private follow(): Promise<void> {
     return followLog(
       this.events,
-      { after: () => this.sandbox.deliveredTo(), signal: this.stopping.signal },
-      async ({ events }) => {
-        const last = events.at(-1);
-        if (last !== undefined) await this.sandbox.deliver(events.flatMap(sandboxCopies), last.position);
+      {
+        after: () => this.sandbox.deliveredTo(),
+        signal: this.stopping.signal,
+        types: new Set(catalogCodecs.types),
       },
+      ({ events, position }) => this.sandbox.deliver(events.flatMap(sandboxCopies), position),
       (error) => {
         this.onError(error, 'filling the sandbox tenant');
       },

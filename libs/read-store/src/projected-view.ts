@@ -1,4 +1,4 @@
-import type { RecordedEvent } from '#libs/event-store';
+import type { Delivery, RecordedEvent } from '#libs/event-store';
 import { isClawbackError, pause, START, type Position } from '#libs/kernel';
 import { backoff } from './backoff.js';
 import { changed, type Change, type Projection } from './projection.js';
@@ -55,6 +55,11 @@ export class ProjectedView {
     return this.projection.afterOthers === true;
   }
 
+  /** The events that it takes; undefined: all. */
+  get types(): ReadonlySet<string> | undefined {
+    return this.projection.types;
+  }
+
   get failed(): boolean {
     return this.current.state === 'failed';
   }
@@ -72,8 +77,8 @@ export class ProjectedView {
    * Projects a delivery, events at or below the view's own position left out. An event that cannot be projected makes
    * the view fail; nothing is thrown, and a view that has ended takes nothing.
    */
-  take(events: readonly RecordedEvent[], caughtUp: boolean): Promise<void> {
-    this.taking = this.takeAll(events, caughtUp);
+  take(delivery: Delivery): Promise<void> {
+    this.taking = this.takeAll(delivery);
     return this.taking;
   }
 
@@ -111,10 +116,13 @@ export class ProjectedView {
     this.dismissWaiters();
   }
 
-  private async takeAll(events: readonly RecordedEvent[], caughtUp: boolean): Promise<void> {
+  private async takeAll({ events, position, caughtUp }: Delivery): Promise<void> {
     if (this.hasEnded()) return;
-    const fresh = events.filter((event) => event.position > this.current.position);
-    await this.project(fresh);
+    const { types } = this.projection;
+    const fresh = events.filter(
+      (event) => event.position > this.current.position && types?.has(event.type) !== false,
+    );
+    if (position > this.current.position) await this.project(fresh, position);
     if (!this.failed && !this.hasEnded()) this.become({ state: caughtUp ? 'live' : 'catchingUp' });
   }
 
@@ -122,35 +130,37 @@ export class ProjectedView {
     return this.ending.signal.aborted;
   }
 
-  /** When a batch fails, its events are taken one by one: all before the bad one count, and it is known by name. */
-  private async project(events: readonly RecordedEvent[]): Promise<void> {
-    const [first, ...others] = events;
-    if (first === undefined) return;
+  /**
+   * When a batch fails, its events are taken one by one: all before the bad one count, and it is known by name.
+   * @param upTo where the batch ends: its last event, or beyond where the next ones do not concern the view.
+   */
+  private async project(events: readonly RecordedEvent[], upTo: Position): Promise<void> {
     try {
-      await this.projectBatch(events);
+      await this.projectBatch(events, upTo);
     } catch (error) {
       // The batch is projected again another time.
       if (this.hasEnded()) return;
-      if (others.length === 0) this.fail(first, error);
-      else await this.projectEach(events);
+      const [first, ...others] = events;
+      if (others.length > 0) await this.projectEach(events, upTo);
+      else this.fail(first === undefined ? `the log up to ${String(upTo)}` : nameOf(first), error);
     }
   }
 
-  private async projectEach(events: readonly RecordedEvent[]): Promise<void> {
+  private async projectEach(events: readonly RecordedEvent[], upTo: Position): Promise<void> {
     for (const event of events) {
       if (this.failed || this.hasEnded()) return;
-      await this.project([event]);
+      const isLast = event === events.at(-1);
+      await this.project([event], isLast ? upTo : event.position);
     }
   }
 
-  private async projectBatch(events: readonly RecordedEvent[]): Promise<void> {
+  private async projectBatch(events: readonly RecordedEvent[], position: Position): Promise<void> {
     const planned = events.map((event) => ({ event, changes: this.projection.project(event) }));
     const ids = idsToRead(planned);
     const stored =
       ids.size === 0 ? [] : await this.patiently(() => this.store.getMany(this.projection, [...ids]));
     const fold = new Fold(ids, stored);
     for (const one of planned) fold.take(one);
-    const position = events.at(-1)?.position ?? this.current.position;
     await this.patiently(() => this.store.commit(this.projection, fold.writes, position));
     this.become({ position, state: this.current.state });
     for (const waiter of [...this.waiters]) if (waiter.position <= position) waiter.settle(true);
@@ -175,8 +185,8 @@ export class ProjectedView {
     }
   }
 
-  private fail({ type, stream, revision }: RecordedEvent, cause: unknown): void {
-    const error = `cannot project ${type} of stream ${stream}, revision ${String(revision)}: ${messageOf(cause)}`;
+  private fail(what: string, cause: unknown): void {
+    const error = `cannot project ${what}: ${messageOf(cause)}`;
     this.become({ state: 'failed', error, cause });
     this.dismissWaiters();
   }
@@ -297,5 +307,8 @@ function both(first: Change<unknown>, second: Change<unknown>): Change<unknown> 
   if ('set' in first && 'set' in second) return { id: first.id, set: { ...first.set, ...second.set } };
   return { id: first.id, apply: (doc) => changed(second, changed(first, doc)) };
 }
+
+const nameOf = ({ type, stream, revision }: RecordedEvent): string =>
+  `${type} of stream ${stream}, revision ${String(revision)}`;
 
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));

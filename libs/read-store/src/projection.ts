@@ -51,6 +51,8 @@ export const amending = <Doc, Draft extends Doc>(
  * not concern the view gives an empty list.
  */
 export interface Projection<Doc> extends ViewSpec<Doc> {
+  /** The events that it takes; without it all. The others do not even reach it. */
+  readonly types?: ReadonlySet<string>;
   readonly project: (event: RecordedEvent) => readonly Change<Doc>[];
   /** Takes every event after the views that do not say so: who finds it here finds it there as well. */
   readonly afterOthers?: true;

@@ -31,7 +31,7 @@ class FakeEvents extends EventStore {
     return position;
   }
 
-  async *subscribe({ after, signal, maxBatch = 500 }: SubscribeOptions): AsyncGenerator<Delivery> {
+  async *subscribe({ after, signal, maxBatch = 500, types }: SubscribeOptions): AsyncGenerator<Delivery> {
     this.subscribedAfter.push(after);
     const trouble = this.troubles.shift();
     if (trouble === 'throw') throw new ClawbackError('unavailable', 'eventStoreUnavailable', 'no events now');
@@ -39,11 +39,12 @@ class FakeEvents extends EventStore {
     let reached = after;
     while (!signal.aborted) {
       const fresh = this.log.filter(({ position }) => position > reached);
-      const events = fresh.slice(0, maxBatch);
-      reached = events.at(-1)?.position ?? reached;
+      const read = fresh.slice(0, maxBatch);
+      reached = read.at(-1)?.position ?? reached;
       this.deliveries += 1;
-      yield { events, caughtUp: events.length === fresh.length };
-      if (events.length === fresh.length) await this.nextRecord(signal, reached);
+      const events = read.filter(({ type }) => types?.has(type) !== false);
+      yield { events, position: reached, caughtUp: read.length === fresh.length };
+      if (read.length === fresh.length) await this.nextRecord(signal, reached);
     }
   }
 
@@ -258,6 +259,29 @@ describe('Projector', () => {
     expect(await projector.whenProjected('jars', position, SOON)).toBe(true);
     expect(await store.checkpoint(jars('jars'))).toBe(position);
     expect(await store.count(jars('jars'), [])).toBe(0);
+  });
+
+  it('asks for the types that its views take, gives each its own, and comes to the end all the same', async () => {
+    const asked: string[] = [];
+    const view = (name: string, ...types: string[]) =>
+      jars(name, {
+        types: new Set(types),
+        project: ({ type, position }) => {
+          asked.push(`${name} ${type}`);
+          return [add([type, 1], position)];
+        },
+      });
+    for (const type of ['One', 'Other', 'Third', 'Other']) events.record(type);
+    const [one, both] = [view('one', 'One'), view('both', 'One', 'Other')];
+    const projector = await running([one, both], { batchSize: 3 });
+    const end = events.record('Third');
+    for (const { name } of [one, both]) expect(await projector.whenProjected(name, end, SOON)).toBe(true);
+    expect(asked).toEqual(['one One', 'both One', 'both Other', 'both Other']);
+    expect(await sums(one)).toEqual({ One: 1 });
+    expect(await sums(both)).toEqual({ One: 1, Other: 2 });
+    for (const each of [one, both]) expect(await store.checkpoint(each)).toBe(end);
+    await projector.add(jars('all'));
+    expect(await projector.whenProjected('all', end, SOON)).toBe(true);
   });
 
   it('counts two changes of one event to one document as both', async () => {
@@ -515,6 +539,24 @@ describe('Projector', () => {
       const later = events.record('Added', [['a', 8]], 'jar-7');
       expect(await projector.whenProjected('healthy', later, SOON)).toBe(true);
       expect(await sums(jars('healthy'))).toEqual({ a: 15 });
+    });
+
+    it('leaves what comes after the good ones to be passed over', async () => {
+      // Together they cannot be projected, each by itself they can.
+      let failures = 1;
+      const view = jars('choosy', {
+        types: new Set(['Added']),
+        project: (event) => {
+          if (event.position === 20n && failures-- > 0) throw new Error('not now');
+          return base.project(event);
+        },
+      });
+      events.record('Added', [['a', 1]]);
+      events.record('Added', [['a', 2]]);
+      const end = events.record('Unrelated');
+      const projector = await running([view]);
+      expect(await projector.whenProjected('choosy', end, SOON)).toBe(true);
+      expect(await sums(view)).toEqual({ a: 3 });
     });
 
     it('is projected once the program is mended', async () => {

@@ -15,6 +15,7 @@ export interface AnyProjection extends ViewSpec<never> {
     | { readonly id: string; readonly set: object }
     | { readonly id: string; readonly put: unknown }
   )[];
+  readonly types?: ReadonlySet<string>;
   readonly afterOthers?: true;
 }
 
@@ -178,33 +179,47 @@ export class Projector {
 
   private subscribe(signal: AbortSignal): AsyncIterable<Delivery> {
     const { events, batchSize = 2000 } = this.options;
-    const [first = this.delivered, ...others] = this.active().map(({ state }) => state.position);
+    const active = this.active();
+    const [first = this.delivered, ...others] = active.map(({ state }) => state.position);
     const after = others.reduce((a, b) => (a < b ? a : b), first);
-    return events.subscribe({ after, signal, maxBatch: batchSize });
+    const types = wantedBy(active);
+    return events.subscribe({
+      after,
+      signal,
+      maxBatch: batchSize,
+      ...(types === undefined ? {} : { types }),
+    });
   }
 
   /**
    * The views take it beside each other, those that come after others after them: a server works for some while we work on
    * the others. Other work of this process has its turn between them.
    */
-  private async deliver({ events, caughtUp }: Delivery): Promise<void> {
+  private async deliver(delivery: Delivery): Promise<void> {
     const active = this.active();
     for (const late of [false, true]) {
       const views = active.filter(({ afterOthers }) => afterOthers === late);
       const taking = inFlight(views.length);
       for (const view of views) {
-        await taking.add(() => view.take(events, caughtUp));
+        await taking.add(() => view.take(delivery));
         await nextTurn();
       }
       await taking.drain();
     }
-    this.delivered = events.at(-1)?.position ?? this.delivered;
-    this.options.onDelivered?.(events);
+    this.delivered = delivery.position;
+    this.options.onDelivered?.(delivery.events);
   }
 
   private active(): readonly ProjectedView[] {
     return this.views.filter((view) => !view.failed);
   }
+}
+
+/** The events that at least one of these takes; undefined when one of them, or nobody, takes all. */
+function wantedBy(views: readonly ProjectedView[]): ReadonlySet<string> | undefined {
+  const wanted = views.map(({ types }) => types);
+  if (wanted.length === 0 || wanted.includes(undefined)) return undefined;
+  return new Set(wanted.flatMap((types = new Set()) => [...types]));
 }
 
 const nameOf = (view: { readonly name: string; readonly build?: number | undefined } | ViewState): string =>

@@ -27,8 +27,8 @@ export interface ViewSpec<Doc> {
   /** Each a list of field names (`id` may be one), in the order of the index. */
   readonly indexes: readonly (readonly string[])[];
   /**
-   * Members of the document that a {@link Patch} may set. Each is a text without NUL or half characters, and the field of
-   * the same name: that field is where it is kept.
+   * Members of the document that a {@link Patch} may set. Each is a text without NUL or half characters, the field of the
+   * same name, which is where it is kept, and in no index: what changes often would be written there as well.
    */
   readonly patchable?: readonly string[];
 }

@@ -101,6 +101,8 @@ export function checkView(view: ViewSpec<never>): void {
   for (const member of view.patchable ?? []) {
     if (view.fields[member]?.type !== 'text')
       throw misuse(view, `${member} can be patched only as a text field`);
+    if (view.indexes.flat().includes(member))
+      throw misuse(view, `${member} can be patched only where no index holds it`);
   }
 }
 

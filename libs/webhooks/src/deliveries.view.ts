@@ -44,6 +44,7 @@ export const deliveriesView: Projection<DeliveryDoc> = {
     ['webhookId', 'position', 'id'],
     ['webhookId', 'state', 'position', 'id'],
   ],
+  types: new Set(deliveryCodecs.types),
   project,
 };
 

@@ -91,7 +91,8 @@ export class WebhookDispatcher {
     // Read before the webhooks, which therefore show at least everything up to here.
     const after = await views.checkpoint(webhooksView);
     for await (const webhookId of this.active()) couriers.renew(webhookId);
-    for await (const delivery of events.subscribe({ after, signal })) {
+    const types = new Set(webhookCodecs.types);
+    for await (const delivery of events.subscribe({ after, signal, types })) {
       for (const event of delivery.events) {
         const change = webhookCodecs.decode(event);
         if (change !== undefined) couriers.renew(change.data.webhookId);

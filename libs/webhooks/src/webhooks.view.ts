@@ -39,6 +39,7 @@ export const webhooksView: Projection<WebhookDoc> = {
     ['tenant', 'createdAt', 'id'],
     ['status', 'id'],
   ],
+  types: new Set([...webhookCodecs.types, ...deliveryCodecs.types]),
   project,
 };
 

@@ -30,6 +30,7 @@ export const dashboardView: Projection<BatchReachDoc> = {
     settledAt: { type: 'text', of: (doc) => doc.settledAt ?? null },
   },
   indexes: [['tenant', 'settledAt', 'id']],
+  types: new Set(batchCodecs.types),
   project,
 };
 

@@ -1,6 +1,6 @@
 import { ClawbackError, type Position } from '#libs/kernel';
 import { LiveHub, type LiveOptions } from './live-hub.js';
-import { NOTHING_WAITS, digest, released, type Notification } from './notification.js';
+import { NOTHING_WAITS, NOTIFYING, digest, released, type Notification } from './notification.js';
 import { concerns, type Audience, type LiveItem } from './subscriber.js';
 
 export interface LiveRequest extends Audience {
@@ -70,10 +70,10 @@ export class LiveFeed {
   ): AsyncGenerator<LiveItem> {
     let waiting = NOTHING_WAITS;
     let read = after;
-    for await (const { events } of this.options.events.subscribe({ after, signal })) {
-      const digested = digest(waiting, events);
+    for await (const delivery of this.options.events.subscribe({ after, signal, types: NOTIFYING })) {
+      const digested = digest(waiting, delivery.events);
       waiting = digested.waiting;
-      read = events.at(-1)?.position ?? read;
+      read = delivery.position;
       yield* this.ready(hub, audience, digested.told, signal);
       if (read >= hub.since) break;
     }

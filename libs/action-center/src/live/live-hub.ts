@@ -1,7 +1,14 @@
 import type { Delivery, EventStore } from '#libs/event-store';
 import { pause, type Position } from '#libs/kernel';
 import type { Counts } from '../counts.js';
-import { NOTHING_WAITS, digest, released, type Notification, type Waiting } from './notification.js';
+import {
+  NOTHING_WAITS,
+  NOTIFYING,
+  digest,
+  released,
+  type Notification,
+  type Waiting,
+} from './notification.js';
 import { Inbox, type Audience } from './subscriber.js';
 
 export interface LiveOptions {
@@ -128,7 +135,8 @@ export class LiveHub {
   }
 
   private async follow(signal: AbortSignal): Promise<void> {
-    const deliveries = this.options.events.subscribe({ after: this.read, signal })[Symbol.asyncIterator]();
+    const wanted = { after: this.read, signal, types: NOTIFYING };
+    const deliveries = this.options.events.subscribe(wanted)[Symbol.asyncIterator]();
     let next = awaited(deliveries.next());
     while (!signal.aborted) {
       const result = await this.untilDue(next);
@@ -155,11 +163,11 @@ export class LiveHub {
     }
   }
 
-  private async take({ events }: Delivery, signal: AbortSignal): Promise<void> {
+  private async take({ events, position }: Delivery, signal: AbortSignal): Promise<void> {
     const { told, waiting } = digest(this.waiting, events);
     await this.tell(told, signal);
     this.waiting = waiting;
-    this.read = events.at(-1)?.position ?? this.read;
+    this.read = position;
     this.mark();
   }
 

@@ -72,6 +72,9 @@ type Saying<Type extends RemediationEvent['type']> = {
   readonly facts: (data: Extract<RemediationEvent, { type: Type }>['data'], by: string) => NotificationFacts;
 };
 
+/** The events that are told of. */
+export const NOTIFYING: ReadonlySet<string> = new Set([...remediationCodecs.types, ...copyEventTypes]);
+
 /** What each event of a remediation's life is to the outside. The compiler asks for every one. */
 const SAYINGS: { readonly [Type in RemediationEvent['type']]: Saying<Type> } = {
   RemediationSubmitted: {

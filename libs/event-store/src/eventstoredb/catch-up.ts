@@ -91,7 +91,7 @@ export class CatchUp {
     else if (events.length > 0) this.tell('catchingUp');
     if (events.length === 0 && (!caughtUp || this.toldCaughtUp)) return undefined;
     this.toldCaughtUp = caughtUp;
-    return { events, caughtUp };
+    return { events, position: this.reached, caughtUp };
   }
 
   /** What comes before an event that cannot be read is delivered before that is said. */

@@ -34,6 +34,7 @@ export class Follower {
   private toldCaughtUp = false;
   private readonly signal: AbortSignal;
   private readonly maxBatch: number;
+  private readonly types: ReadonlySet<string> | undefined;
   private state: SubscriptionState['state'] | undefined;
 
   constructor(
@@ -44,6 +45,7 @@ export class Follower {
     this.reached = options.after;
     this.signal = options.signal;
     this.maxBatch = options.maxBatch ?? DEFAULT_MAX_BATCH;
+    this.types = options.types;
   }
 
   async *deliveries(): AsyncGenerator<Delivery> {
@@ -73,7 +75,7 @@ export class Follower {
     const { log, silenceMs } = this.shared;
     for await (const delivery of new CatchUp(log, silenceMs, options, tell).deliveries()) {
       this.took(delivery);
-      yield delivery;
+      yield this.wanted(delivery);
       if (delivery.caughtUp || (again && this.shared.covers(this.reached))) return;
     }
   }
@@ -90,13 +92,13 @@ export class Follower {
       while (!this.signal.aborted) {
         const events = tail.after(this.reached, this.maxBatch);
         if (events === undefined) return;
-        const last = events.at(-1)?.position ?? this.reached;
-        const caughtUp = tail.caughtUpAt(last);
+        const position = events.at(-1)?.position ?? this.reached;
+        const caughtUp = tail.caughtUpAt(position);
         if (events.length > 0 || (caughtUp && !this.toldCaughtUp)) {
-          const delivery = { events, caughtUp };
+          const delivery = { events, position, caughtUp };
           this.took(delivery);
           if (this.state !== 'reconnecting') this.tell(caughtUp ? 'live' : 'catchingUp');
-          yield delivery;
+          yield this.wanted(delivery);
         } else {
           tail.throwFailure();
           if (!tail.isOpen) return;
@@ -108,9 +110,16 @@ export class Follower {
     }
   }
 
-  private took({ events, caughtUp }: Delivery): void {
-    this.reached = events.at(-1)?.position ?? this.reached;
+  private took({ position, caughtUp }: Delivery): void {
+    this.reached = position;
     this.toldCaughtUp = caughtUp;
+  }
+
+  /** All followers share what is read, so each leaves out for itself what it has no use for. */
+  private wanted(delivery: Delivery): Delivery {
+    const { types } = this;
+    if (types === undefined) return delivery;
+    return { ...delivery, events: delivery.events.filter(({ type }) => types.has(type)) };
   }
 
   private tell(state: SubscriptionState['state'], lastError?: unknown): void {

@@ -1,5 +1,4 @@
 import { START, type Position } from '#libs/kernel';
-import type { RecordedEvent } from '../event-store.js';
 import { Newest } from '../newest.js';
 import type { StoredAppend } from './stored-append.js';
 
@@ -18,23 +17,10 @@ export class RecentAppends {
     });
   }
 
-  /**
-   * At most so many events after a position, and those of no further append once they are longer than this. Undefined:
-   * they are not here any more, or not yet.
-   */
-  after(position: Position, maxCount: number, enough = Infinity): readonly RecordedEvent[] | undefined {
+  /** What is here after a position. Undefined: that is not here any more, or not yet. */
+  after(position: Position): readonly StoredAppend[] | undefined {
     if (position < this.kept.from || position >= this.kept.end) return undefined;
-    const events: RecordedEvent[] = [];
-    let length = 0;
-    for (const append of this.kept.behind(position)) {
-      if (length > enough) break;
-      for (const event of append.events) {
-        if (event.position > position) events.push(event);
-        if (events.length === maxCount) return events;
-      }
-      length += append.length;
-    }
-    return events;
+    return this.kept.behind(position);
   }
 
   /** Takes in what follows on a position. What does not follow on what is here takes its place. */

@@ -45,7 +45,7 @@ describe('SqliteEventStore', () => {
     });
 
     it('keeps its schema version', () => {
-      expect(store.pragma('user_version')).toBe(2);
+      expect(store.pragma('user_version')).toBe(3);
     });
 
     it('shows people its events one by one, as the store gives them', async () => {
@@ -94,15 +94,39 @@ describe('SqliteEventStore', () => {
       }
     });
 
+    it('is taken over from a program that did not say the types of an append', async () => {
+      const before = join(folder, 'before.db');
+      const events = ['One', 'Other', 'One'].map((type) => ({ ...(newEvents(1)[0] as NewEvent), type }));
+      const file = new SqliteFile(before, { durability: 'full' });
+      file.exec(`CREATE TABLE appends (position INTEGER PRIMARY KEY, stream TEXT NOT NULL, revision INTEGER NOT NULL,
+        count INTEGER NOT NULL, events TEXT NOT NULL, metadata TEXT NOT NULL, UNIQUE (stream, revision)) STRICT;
+        CREATE VIEW events (id) AS SELECT each.value ->> 'id' FROM appends, json_each(appends.events) AS each;
+        PRAGMA user_version = 2`);
+      const json = events.map(({ id, type, data }) => ({ id, type, data }));
+      const metadata = JSON.stringify(events[0]?.metadata);
+      const insert = 'INSERT INTO appends VALUES (?, ?, ?, ?, ?, ?)';
+      file.run(insert, 2, 's', 1, 2, JSON.stringify(json.slice(0, 2)), metadata);
+      file.run(insert, 3, 't', 0, 1, JSON.stringify(json.slice(2)), metadata);
+      file.close();
+      const taken = new SqliteEventStore(before);
+      try {
+        expect((await collect(taken.readAll(START))).map(({ id }) => id)).toEqual(events.map(({ id }) => id));
+        expect(await wantedIn(taken, 'Other')).toEqual([events[1]?.id]);
+        expect(await taken.append('s', 1n, newEvents(1))).toEqual({ revision: 2n, position: 4n });
+      } finally {
+        await taken.close();
+      }
+    });
+
     it('is refused when a newer program has written it', () => {
       tamper((file) => {
-        file.exec('PRAGMA user_version = 3');
+        file.exec('PRAGMA user_version = 4');
       });
       expect(() => new SqliteEventStore(path)).toThrow(
         expect.objectContaining({
           kind: 'unavailable',
           code: 'eventStoreTooNew',
-          message: 'the event file has schema version 3; this program knows versions up to 2',
+          message: 'the event file has schema version 4; this program knows versions up to 3',
         }),
       );
     });
@@ -199,7 +223,7 @@ describe('SqliteEventStore', () => {
       const abort = new AbortController();
       const [here, there] = [follow(store, abort.signal), follow(other, abort.signal)];
       for (const subscription of [here, there]) {
-        expect(await subscription.next()).toEqual({ done: false, value: { events: [], caughtUp: true } });
+        expect(await subscription.next()).toMatchObject({ value: { events: [], caughtUp: true } });
       }
       let revision: ExpectedRevision = 'noStream';
       for (const writer of [other, store]) {
@@ -291,6 +315,8 @@ describe('SqliteEventStore', () => {
       await expect(collect(store.readStream('s-1'))).rejects.toMatchObject(fault);
       await expect(collect(store.readAll(START))).rejects.toMatchObject(fault);
       await expect(collect(store.subscribe({ after: START, signal }))).rejects.toMatchObject(fault);
+      // Who has no use for its events does not read them.
+      expect(await wantedIn(store, 'SomethingElse')).toEqual([]);
     });
 
     it('begins, ends and pauses within an append as well', async () => {
@@ -440,6 +466,19 @@ const newEvents = (count: number): NewEvent[] =>
 /** All events, one delivery at a time. */
 const follow = (store: SqliteEventStore, signal: AbortSignal): AsyncIterator<Delivery> =>
   store.subscribe({ after: START, signal })[Symbol.asyncIterator]();
+
+/** The ids of the events of a type. */
+async function wantedIn(store: SqliteEventStore, type: string): Promise<string[]> {
+  const { signal } = new AbortController();
+  for await (const { events, caughtUp } of store.subscribe({
+    after: START,
+    signal,
+    types: new Set([type]),
+  })) {
+    if (caughtUp) return events.map(({ id }) => id);
+  }
+  throw new Error('the subscription has ended');
+}
 
 /** How many transactions the write-ahead log holds: the frames that carry the size of the database end one each. */
 async function commitsIn(path: string): Promise<number> {

@@ -17,7 +17,7 @@ import {
   type SubscriptionState,
 } from '../event-store.js';
 
-const SCHEMA_VERSION = 2;
+const SCHEMA_VERSION = 3;
 
 const SCHEMA = `
   -- One row for each append: its events are written together, and read together nearly every time.
@@ -26,8 +26,11 @@ const SCHEMA = `
     stream   TEXT    NOT NULL,
     revision INTEGER NOT NULL,    -- of its last event
     count    INTEGER NOT NULL,
-    events   TEXT    NOT NULL,    -- JSON: a list of {id, type, data}, with metadata where those are not the common ones
+    types    TEXT    NOT NULL,    -- JSON: the types of its events, each once
     metadata TEXT    NOT NULL,    -- JSON: what the events have in common
+    -- JSON: a list of {id, type, data}, with metadata where those are not the common ones. Last, because a long text lies
+    -- on pages of its own, through which SQLite has to go to whatever follows it.
+    events   TEXT    NOT NULL,
     UNIQUE (stream, revision)
   ) STRICT;
   -- The same event by event, for people.
@@ -41,19 +44,31 @@ const SCHEMA = `
 const FROM_VERSION_1 = `
   ALTER TABLE events RENAME TO events_v1;
   ${SCHEMA}
-  INSERT INTO appends (position, stream, revision, count, events, metadata)
-    SELECT position, stream, revision, 1,
-      '[{"id":' || json_quote(id) || ',"type":' || json_quote(type) || ',"data":' || data || '}]', metadata
+  INSERT INTO appends (position, stream, revision, count, types, metadata, events)
+    SELECT position, stream, revision, 1, json_array(type), metadata,
+      '[{"id":' || json_quote(id) || ',"type":' || json_quote(type) || ',"data":' || data || '}]'
     FROM events_v1 ORDER BY position;
   DROP TABLE events_v1;
+`;
+
+/** Version 2 did not say the types of an append. */
+const FROM_VERSION_2 = `
+  DROP VIEW events;
+  ALTER TABLE appends RENAME TO appends_v2;
+  ${SCHEMA}
+  INSERT INTO appends (position, stream, revision, count, types, metadata, events)
+    SELECT position, stream, revision, count,
+      (SELECT json_group_array(DISTINCT value ->> 'type') FROM json_each(events)), metadata, events
+    FROM appends_v2 ORDER BY position;
+  DROP TABLE appends_v2;
 `;
 
 const ENDS = `SELECT (SELECT max(position) FROM appends) AS position,
   (SELECT revision FROM appends WHERE stream = ? ORDER BY revision DESC LIMIT 1) AS revision`;
 const HEAD = 'SELECT max(position) AS position FROM appends';
 const INTO_APPENDS =
-  'INSERT INTO appends (position, stream, revision, count, events, metadata) VALUES (?, ?, ?, ?, ?, ?)';
-const APPENDS = 'SELECT position, stream, revision, count, events, metadata FROM appends';
+  'INSERT INTO appends (position, stream, revision, count, types, metadata, events) VALUES (?, ?, ?, ?, ?, ?, ?)';
+const APPENDS = 'SELECT position, stream, revision, count, types, events, metadata FROM appends';
 /** Those that hold the lowest revision, the highest, and all between. */
 const OF_STREAM = `${APPENDS} WHERE stream = ?1 AND revision BETWEEN ?2 AND
   (SELECT min(revision) FROM appends WHERE stream = ?1 AND revision >= ?3) ORDER BY revision`;
@@ -61,25 +76,32 @@ const STREAM = { forwards: OF_STREAM, backwards: `${OF_STREAM} DESC` };
 const STREAM_FROM = `${APPENDS} WHERE stream = ? AND revision >= ? ORDER BY revision`;
 const ALL_BETWEEN = `${APPENDS} WHERE position > ? AND position <= ? ORDER BY position`;
 const ALL_AFTER = `${APPENDS} WHERE position > ? ORDER BY position`;
+/** Without the texts of appends that hold no event of some types (a JSON list). */
+const ALL_AFTER_OF_TYPES = `
+  SELECT position, stream, revision, count, types, metadata, iif(
+    EXISTS (SELECT 1 FROM json_each(types) WHERE value IN (SELECT value FROM json_each(?2))), events, NULL) AS events
+  FROM appends WHERE position > ?1 ORDER BY position`;
 
 const PAGE_EVENTS = 500;
 /** A page also ends here (in characters of JSON): 500 events of the largest size would fill the memory. */
 const PAGE_LENGTH = 4 * 1024 * 1024;
+/** And here, so that one who wants few of them does not go through the whole log at once. */
+const PAGE_APPENDS = 2000;
 /** The revision before the first event of a stream. */
 const BEFORE_FIRST = -1n;
 
 /** An append is read as a whole: which of its events a reader asked for. */
-type Wanted = (event: RecordedEvent) => boolean;
+type Wanted = (append: StoredAppend) => readonly RecordedEvent[];
 
 const between =
   (lowest: bigint, highest?: bigint): Wanted =>
-  ({ revision }) =>
-    revision >= lowest && (highest === undefined || revision <= highest);
+  ({ events }) =>
+    events.filter(({ revision }) => revision >= lowest && (highest === undefined || revision <= highest));
 
 const behind =
-  (after: Position): Wanted =>
-  ({ position }) =>
-    position > after;
+  (after: Position, types?: ReadonlySet<string>): Wanted =>
+  (append) =>
+    append.eventsOf(types).filter(({ position }) => position > after);
 
 /** Characters of JSON that are kept for those who follow the log close behind each other. */
 const RECENT_LENGTH = 2 * PAGE_LENGTH;
@@ -178,7 +200,7 @@ export class SqliteEventStore extends EventStore {
   }
 
   async *subscribe(options: SubscribeOptions): AsyncGenerator<Delivery> {
-    const { after, signal, maxBatch = PAGE_EVENTS } = options;
+    const { after, signal, maxBatch = PAGE_EVENTS, types } = options;
     checkCount('maxBatch', maxBatch, 1);
     const tell = this.reporter(options);
     let reached = after;
@@ -187,15 +209,15 @@ export class SqliteEventStore extends EventStore {
     tell('catchingUp', reached);
     try {
       while (!signal.aborted) {
-        const { events, ended } = this.following(reached, maxBatch);
-        if (events.length === 0 && toldCaughtUp) {
+        const { events, position, ended } = this.following(reached, maxBatch, types);
+        if (position === reached && toldCaughtUp) {
           await this.changes.next({ signal });
           continue;
         }
-        reached = events.at(-1)?.position ?? reached;
+        reached = position;
         toldCaughtUp = ended;
         tell(ended ? 'live' : 'catchingUp', reached);
-        yield { events, caughtUp: ended };
+        yield { events, position, caughtUp: ended };
         if (!ended) await nextTurn();
       }
     } catch (error) {
@@ -224,7 +246,7 @@ export class SqliteEventStore extends EventStore {
   }
 
   head(): Promise<Position> {
-    return settled(() => guarded(() => toPosition(this.file.get(HEAD)?.position ?? null)));
+    return settled(() => guarded(() => this.newest()));
   }
 
   /** Finishes the appends in flight. Whatever is called later, and a subscription still open, gets `unavailable`. */
@@ -250,8 +272,8 @@ export class SqliteEventStore extends EventStore {
   /** @param head the last position that is taken. */
   private insert(stream: string, before: bigint, events: readonly EncodedEvent[], head: number): Written {
     const append = StoredAppend.of(stream, head + events.length, Number(before) + events.length, events);
-    const { position, revision, count, events: json, metadata } = append.row;
-    this.file.run(INTO_APPENDS, position, stream, revision, count, json, metadata);
+    const { position, revision, count, types, metadata, events: json } = append.row;
+    this.file.run(INTO_APPENDS, position, stream, revision, count, types, metadata, json);
     return { result: { revision: BigInt(revision), position: append.position }, append };
   }
 
@@ -278,17 +300,34 @@ export class SqliteEventStore extends EventStore {
   }
 
   /** What comes after a position, from what others have just read or else from the file. */
-  private following(after: Position, maxEvents: number): Page {
+  private following(
+    after: Position,
+    maxEvents: number,
+    types: ReadonlySet<string> | undefined,
+  ): Page & { readonly position: Position } {
     return guarded(() => {
-      const known = this.recent.after(after, maxEvents, PAGE_LENGTH);
-      if (known !== undefined) {
-        const newest = toPosition(this.file.get(HEAD)?.position ?? null);
-        return { events: known, ended: known.at(-1)?.position === newest };
-      }
-      const read = takeAppends(this.file.iterate(ALL_AFTER, after), behind(after), maxEvents);
-      this.recent.add(after, read.appends);
-      return pageOf(read, maxEvents);
+      const wanted = behind(after, types);
+      const known = this.recent.after(after);
+      const read = takeAppends(known ?? this.appendsAfter(after, types), wanted, maxEvents);
+      // Of some types only, it is not all that others may ask for.
+      if (known === undefined && types === undefined) this.recent.add(after, read.appends);
+      const page = pageOf(read, maxEvents);
+      const isWhole = page.events.length === read.events.length;
+      const reached = isWhole ? read.appends.at(-1) : page.events.at(-1);
+      const position = reached?.position ?? after;
+      const ended = known === undefined ? page.ended : position === this.newest();
+      return { events: page.events, position, ended };
     });
+  }
+
+  private appendsAfter(after: Position, types: ReadonlySet<string> | undefined): Iterable<StoredAppend> {
+    return types === undefined
+      ? appendsOf(this.file.iterate(ALL_AFTER, after))
+      : appendsOf(this.file.iterate(ALL_AFTER_OF_TYPES, after, JSON.stringify([...types])));
+  }
+
+  private newest(): Position {
+    return toPosition(this.file.get(HEAD)?.position ?? null);
   }
 
   private page(
@@ -298,7 +337,10 @@ export class SqliteEventStore extends EventStore {
     ...values: readonly (string | bigint)[]
   ): Page {
     return guarded(() =>
-      pageOf(takeAppends(this.file.iterate(sql, ...values), wanted, maxEvents, backwards), maxEvents),
+      pageOf(
+        takeAppends(appendsOf(this.file.iterate(sql, ...values)), wanted, maxEvents, backwards),
+        maxEvents,
+      ),
     );
   }
 }
@@ -317,7 +359,7 @@ function openFile(path: string): SqliteFile {
 function prepareSchema(file: SqliteFile): void {
   const version = () => Number(file.get('PRAGMA user_version')?.user_version);
   const known = version();
-  const schema = [SCHEMA, FROM_VERSION_1][known];
+  const schema = [SCHEMA, FROM_VERSION_1, FROM_VERSION_2][known];
   if (schema !== undefined) {
     file.transaction(() => {
       // Another process may have been faster.
@@ -389,17 +431,26 @@ const pageOf = ({ events, ended }: ReadAppends, maxEvents: number): Page => ({
   ended: ended && events.length <= maxEvents,
 });
 
+function* appendsOf(rows: Iterable<SqlRow>): Generator<StoredAppend> {
+  for (const row of rows as Iterable<unknown> as Iterable<AppendRow>) yield new StoredAppend(row);
+}
+
 /** The first appends, until they hold enough events that are wanted. */
-function takeAppends(rows: Iterable<SqlRow>, wanted: Wanted, enough: number, backwards = false): ReadAppends {
+function takeAppends(
+  all: Iterable<StoredAppend>,
+  wanted: Wanted,
+  enough: number,
+  backwards = false,
+): ReadAppends {
   const appends: StoredAppend[] = [];
   const events: RecordedEvent[] = [];
   let length = 0;
-  for (const row of rows as Iterable<unknown> as Iterable<AppendRow>) {
-    if (events.length >= enough || length > PAGE_LENGTH) return { appends, events, ended: false };
-    const append = new StoredAppend(row);
+  for (const append of all) {
+    if (events.length >= enough || length > PAGE_LENGTH || appends.length >= PAGE_APPENDS)
+      return { appends, events, ended: false };
     appends.push(append);
-    for (const event of backwards ? append.events.toReversed() : append.events)
-      if (wanted(event)) events.push(event);
+    const found = wanted(append);
+    for (const event of backwards ? found.toReversed() : found) events.push(event);
     length += append.length;
   }
   return { appends, events, ended: true };

@@ -15,8 +15,11 @@ export interface AppendRow {
   readonly stream: string;
   readonly revision: number;
   readonly count: number;
-  readonly events: string;
+  /** JSON: the types of its events, each once. */
+  readonly types: string;
   readonly metadata: string;
+  /** Null: not read from the file, since it holds nothing that was asked for. */
+  readonly events: string | null;
 }
 
 /** An event in the JSON of its append. */
@@ -42,7 +45,9 @@ export class StoredAppend {
   ): StoredAppend {
     const metadata = events[0]?.metadata ?? '{}';
     const json = `[${events.map((event) => jsonOf(event, metadata)).join(',')}]`;
-    return new StoredAppend({ position, stream, revision, count: events.length, events: json, metadata });
+    const types = JSON.stringify([...new Set(events.map(({ type }) => type))]);
+    const count = events.length;
+    return new StoredAppend({ position, stream, revision, count, types, metadata, events: json });
   }
 
   /** Of the last event. */
@@ -57,7 +62,15 @@ export class StoredAppend {
 
   /** Characters of JSON. */
   get length(): number {
-    return this.row.events.length + this.row.metadata.length;
+    return (this.row.events?.length ?? 0) + this.row.metadata.length;
+  }
+
+  /** In order, only those of some types. @throws {ClawbackError} `eventUnreadable` */
+  eventsOf(types: ReadonlySet<string> | undefined): readonly RecordedEvent[] {
+    if (types === undefined) return this.events;
+    const own = JSON.parse(this.row.types) as readonly string[];
+    if (this.row.events === null || !own.some((type) => types.has(type))) return [];
+    return this.events.filter(({ type }) => types.has(type));
   }
 
   /** In order. @throws {ClawbackError} `eventUnreadable` */
@@ -90,7 +103,7 @@ function eventsOf(row: AppendRow): RecordedEvent[] {
 
 function fromJson(row: AppendRow, column: 'events' | 'metadata'): unknown {
   try {
-    return JSON.parse(row[column]);
+    return JSON.parse(row[column] ?? '');
   } catch (error) {
     const { stream, revision, count } = row;
     const first = revision - count + 1;

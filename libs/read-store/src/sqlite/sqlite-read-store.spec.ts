@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals
 import { SqliteFile } from '#libs/sqlite';
 import { waitForCheckpoint } from '../projector.js';
 import type { Condition, Query, ViewSpec } from '../read-store.js';
-import { checkQuery } from '../view-rules.js';
+import { checkConditions, checkQuery } from '../view-rules.js';
 import { SqliteReadStore } from './sqlite-read-store.js';
 import { ViewTable } from './view-table.js';
 
@@ -126,6 +126,76 @@ describe('SqliteReadStore', () => {
 
     it('show a sort where no index has the order', async () => {
       expect(await planOf({ where: [], orderBy: ['at'], limit: 50 })).toContain('TEMP B-TREE');
+    });
+  });
+
+  describe('patches', () => {
+    const patched: ViewSpec<Entry> = { ...view, indexes: [['tenant', 'at']], patchable: ['status'] };
+    const entry = (id: string, status: string, position = 1n) => ({
+      id,
+      position,
+      doc: { tenant: 't', status, at: Number(id) },
+    });
+
+    /** What the file says of itself and its plans. */
+    function inFile<T>(look: (file: SqliteFile) => T): T {
+      const file = new SqliteFile(path, { durability: 'normal' });
+      try {
+        return look(file);
+      } finally {
+        file.close();
+      }
+    }
+
+    const stepsOf = ({ text, values }: ReturnType<ViewTable['count']>): string[] =>
+      inFile((file) => file.all(`EXPLAIN QUERY PLAN ${text}`, ...values).map(({ detail }) => String(detail)));
+
+    it('are looked up for what is found by an index, and not looked at by what they do not change', async () => {
+      const store = new SqliteReadStore(folder);
+      await store.prepare(patched);
+      await store.close();
+      const table = new ViewTable(patched, 1);
+      const where: Condition[] = [{ field: 'tenant', op: 'eq', value: 't' }];
+      const page: Query = { where, orderBy: ['at'], descending: true, after: [7, '7'], limit: 9 };
+      expect(stepsOf(table.select(checkQuery(patched, page)))).toEqual([
+        'SEARCH whole USING INDEX ix_entries_v1_tenant_at (f_tenant=? AND (f_at,id)<(?,?))',
+        'SEARCH entries_v1_p_status USING PRIMARY KEY (id=?) LEFT-JOIN',
+      ]);
+      expect(stepsOf(table.count(checkConditions(patched, where)))).toEqual([
+        'SEARCH entries_v1 USING COVERING INDEX ix_entries_v1_tenant_at (f_tenant=?)',
+      ]);
+    });
+
+    it('are taken into a file of before they had a table of their own', async () => {
+      const before = new SqliteReadStore(folder);
+      await before.prepare(patched);
+      await before.commit(patched, [entry('1', 'old', 5n), entry('2', 'old', 5n)], 5n);
+      await before.close();
+      inFile((file) => {
+        file.exec('DROP VIEW entries_v1_patched; DROP TABLE entries_v1_p_status');
+      });
+      const store = new SqliteReadStore(folder);
+      await store.prepare(patched);
+      await store.commit(patched, [{ id: '2', position: 6n, set: { status: 'new' } }], 6n);
+      const { items } = await store.find(patched, { where: [], limit: 9 });
+      expect(items).toEqual([entry('1', 'old', 5n), entry('2', 'new', 6n)]);
+      await store.close();
+    });
+
+    it('go with their build', async () => {
+      const store = new SqliteReadStore(folder);
+      for (const build of [1, 2]) await store.prepare({ ...patched, build });
+      await store.discard(patched, 2);
+      await store.close();
+      const names = inFile((file) =>
+        file.all("SELECT name FROM sqlite_master WHERE name LIKE '%entries%' AND name NOT LIKE 'sqlite%'"),
+      );
+      expect(names.map(({ name }) => name).sort()).toEqual([
+        'entries_v1',
+        'entries_v1_p_status',
+        'entries_v1_patched',
+        'ix_entries_v1_tenant_at',
+      ]);
     });
   });
 

@@ -51,7 +51,7 @@ export class ViewTable {
   readonly update: string | undefined;
   readonly patches: readonly PatchTable[];
   readonly getMany: string;
-  /** What is read: the table, or the view that lays the patches over it. */
+  /** What documents are read from: the table, or the view that lays the patches over it. */
   private readonly source: string;
   /** What a document is read from. */
   private readonly whole: readonly string[];
@@ -126,13 +126,11 @@ export class ViewTable {
       const patched = members.find(({ member }) => columnOf(member) === column);
       return patched === undefined
         ? `whole.${column}`
-        : `coalesce(${patched.table}.value, whole.${column}) AS ${column}`;
+        : `iif(${patched.table}.position > whole.position, ${patched.table}.value, whole.${column}) AS ${column}`;
     });
-    const positions = members.map(({ table }) => `coalesce(${table}.position, whole.position)`);
+    const positions = members.map(({ table }) => `coalesce(${table}.position, 0)`);
     columns[1] = `max(whole.position, ${positions.join(', ')}) AS position`;
-    const joins = members.map(
-      ({ table }) => `LEFT JOIN ${table} ON ${table}.id = whole.id AND ${table}.position > whole.position`,
-    );
+    const joins = members.map(({ table }) => `LEFT JOIN ${table} ON ${table}.id = whole.id`);
     return (
       tables.join(' ') +
       `CREATE VIEW IF NOT EXISTS ${this.source} AS SELECT ${columns.join(', ')} FROM ${this.name} AS whole ${joins.join(' ')};`
@@ -202,12 +200,14 @@ export class ViewTable {
   /** A row when there is any: to select one more than the limit would read a document, which may be long, for nothing. */
   more(query: CheckedQuery): Sql {
     const filter = filterOf(query);
-    return { text: `SELECT 1 FROM ${this.source}${filter.text} LIMIT 1`, values: filter.values };
+    const source = this.sourceOf([...fieldsOf(query.where), ...query.sortBy]);
+    return { text: `SELECT 1 FROM ${source}${filter.text} LIMIT 1`, values: filter.values };
   }
 
   count(where: readonly CheckedCondition[]): Sql {
     const filter = matching(where);
-    return { text: `SELECT count(*) AS count FROM ${this.source}${filter.text}`, values: filter.values };
+    const source = this.sourceOf(fieldsOf(where));
+    return { text: `SELECT count(*) AS count FROM ${source}${filter.text}`, values: filter.values };
   }
 
   total(field: string, where: readonly CheckedCondition[]): Sql {
@@ -215,16 +215,22 @@ export class ViewTable {
     const column = columnOf(field);
     const sum = `coalesce(sum(${column}) FILTER (WHERE ${column} > ?), 0)`;
     return {
-      text: `SELECT count(*) AS count, ${sum} AS sum FROM ${this.source}${filter.text}`,
+      text: `SELECT count(*) AS count, ${sum} AS sum FROM ${this.sourceOf(fieldsOf(where))}${filter.text}`,
       values: [NO_NUMBER, ...filter.values],
     };
   }
 
   spread(field: string, where: readonly CheckedCondition[]): Sql {
     const filter = matching(where);
-    const groups = `SELECT count(*) AS documents FROM ${this.source}${filter.text} GROUP BY ${columnOf(field)}`;
+    const source = this.sourceOf([...fieldsOf(where), field]);
+    const groups = `SELECT count(*) AS documents FROM ${source}${filter.text} GROUP BY ${columnOf(field)}`;
     const text = `SELECT count(*) AS groups, coalesce(max(documents), 0) AS most FROM (${groups})`;
     return { text, values: filter.values };
+  }
+
+  /** What a query of these fields alone is asked of: where none of them is patched, an index may hold all of it. */
+  private sourceOf(fields: readonly string[]): string {
+    return fields.some((field) => this.view.patchable?.includes(field)) ? this.source : this.name;
   }
 
   private patchesOf(member: string): string {
@@ -268,6 +274,8 @@ function filterOf({ where, sortBy, descending, after }: CheckedQuery): Sql {
   );
   return allOf([...filters, keyset(sortBy.map(columnOf), side, after)]);
 }
+
+const fieldsOf = (where: readonly CheckedCondition[]): readonly string[] => where.map(({ field }) => field);
 
 const matching = (where: readonly CheckedCondition[]): Sql =>
   allOf(where.map((condition) => toSql(condition)));
