@@ -35,13 +35,17 @@ export const fold = <State, Event>(
   events: readonly Event[],
 ): State => evolveAll?.(state, events) ?? events.reduce(evolve, state);
 
-export interface Decided<State, Event> {
-  readonly events: readonly Event[];
+/** A stream, folded. */
+export interface Loaded<State> {
   readonly state: State;
-  /** Of the last event of the stream now; undefined for a stream that is still empty. */
+  /** Of its last event; undefined for a stream that is still empty. */
   readonly revision: bigint | undefined;
-  /** Of the last event appended or, when nothing was, of the last event loaded. */
   readonly position: Position | undefined;
+}
+
+/** The stream as it is now, and what was appended, if anything. */
+export interface Decided<State, Event> extends Loaded<State> {
+  readonly events: readonly Event[];
 }
 
 /** How often a decision is made again because somebody else appended first. */
@@ -62,7 +66,7 @@ export async function load<State, Event extends DomainEvent>(
   codecs: EventCodecs<Event>,
   decider: Pick<Decider<State, never, Event>, 'initial' | 'evolve' | 'evolveAll'>,
   stream: string,
-): Promise<{ state: State; revision: bigint | undefined; position: Position | undefined }> {
+): Promise<Loaded<State>> {
   const events: Event[] = [];
   let revision: bigint | undefined;
   let position: Position | undefined;
@@ -79,6 +83,8 @@ export async function load<State, Event extends DomainEvent>(
  * Load, decide, append with the revision just read; on a conflict from the start, a bounded number of times.
  * A decision that finds nothing to record appends nothing.
  * @param asOf the revision that the command was prepared from: when the stream has moved on, it has to be prepared anew.
+ * @param known the stream as it was a moment ago, in place of the first load. It is loaded after all when it has moved on,
+ *   and when by this there is nothing to record.
  * @throws what `decide` throws, and the store's errors.
  */
 export async function decideAndAppend<State, Command, Event extends DomainEvent>(
@@ -88,14 +94,18 @@ export async function decideAndAppend<State, Command, Event extends DomainEvent>
   stream: string,
   command: Command,
   context: CommandContext,
-  asOf?: bigint,
+  { asOf, known }: { readonly asOf?: bigint | undefined; readonly known?: Loaded<State> } = {},
 ): Promise<Decided<State, Event>> {
   for (let retry = 0; ; retry += 1) {
-    const { state, revision, position } = await load(store, codecs, decider, stream);
+    const early = retry === 0 ? known : undefined;
+    const { state, revision, position } = early ?? (await load(store, codecs, decider, stream));
     if (asOf !== undefined && revision !== asOf)
       throw new WrongExpectedRevision(stream, asOf, revision ?? 'noStream');
     const events = decider.decide(state, command);
-    if (events.length === 0) return { events, state, revision, position };
+    if (events.length === 0) {
+      if (early !== undefined) continue;
+      return { events, state, revision, position };
+    }
     try {
       const appended = await appendEvents(store, codecs, stream, revision ?? 'noStream', events, context);
       return { events, state: fold(decider, state, events), ...appended };

@@ -1,5 +1,5 @@
-import type { RecordedEvent } from '#libs/event-store';
-import type { KnownRemediation, Submission, Tally, Withdrawal } from '#libs/remediation';
+import type { Loaded, RecordedEvent } from '#libs/event-store';
+import type { KnownRemediation, Remediation, Submission, Tally, Withdrawal } from '#libs/remediation';
 
 /** What a coordinator knows of a remediation that is under way. */
 export class ActiveRemediation {
@@ -13,6 +13,8 @@ export class ActiveRemediation {
   stopped: Withdrawal | undefined;
   /** Milliseconds since 1970. */
   deadline: number | undefined;
+  /** Its stream as this coordinator has seen it last; it may have moved on. */
+  life: Loaded<Remediation> | undefined;
   readonly submission: Submission;
   private readonly settled = new Map<number, Tally>();
   /** When a released batch without a result may be given to somebody else: its claim's deadline, or a while after its release. */

@@ -249,11 +249,13 @@ export class Executor {
   }
 
   private async begin(approvalId: string, approval: RecordedEvent): Promise<void> {
-    const { state } = await loadRemediation(this.deps.store, approvalId);
+    const loaded = await loadRemediation(this.deps.store, approvalId);
+    const { state } = loaded;
     if (state.status === 'none' || !hasBegun(state.status)) return;
     // The part has run, and the rest was approved by an event further on.
     if (approval.type === 'RemediationPartlyApproved' && state.approvedBatches === undefined) return;
     const remediation = new ActiveRemediation(approval, state);
+    remediation.life = loaded;
     if (state.overdue === true) remediation.stopped = 'timedOut';
     if (state.cancelRequested === true) remediation.stopped = 'cancelled';
     this.active.set(approvalId, remediation);
@@ -492,13 +494,14 @@ export class Executor {
     this.retrying.delete(stream);
   }
 
-  private decide(
+  private async decide(
     remediation: ActiveRemediation,
     command: RemediationCommand,
     now = this.deps.clock.now(),
   ): Promise<Decided<Remediation, RemediationEvent>> {
     const { approvalId } = remediation.submission;
-    return decideAndAppend(
+    const { life } = remediation;
+    const decided = await decideAndAppend(
       this.deps.store,
       remediationCodecs,
       remediationDecider,
@@ -506,7 +509,10 @@ export class Executor {
       command,
       // A part and the rest are each approved, queued and started.
       this.command(remediation.approval, approvalId, idFrom(command.type, remediation.approval.id), now),
+      life === undefined ? {} : { known: life },
     );
+    remediation.life = decided;
+    return decided;
   }
 
   private command(

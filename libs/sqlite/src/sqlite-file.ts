@@ -113,10 +113,10 @@ export class SqliteFile {
   grouped<T>(work: () => T): Promise<T> {
     return new Promise<T>((resolve, reject: (error: Error) => void) => {
       const run = (): (() => void) => {
-        this.db.exec('SAVEPOINT member');
+        this.run('SAVEPOINT member');
         try {
           const result = work();
-          this.db.exec('RELEASE member');
+          this.run('RELEASE member');
           return () => {
             resolve(result);
           };

@@ -1,11 +1,4 @@
-import {
-  type EventStore,
-  appendEvents,
-  decideAndAppend,
-  load,
-  type CommandContext,
-  type Decided,
-} from '#libs/event-store';
+import { type EventStore, appendEvents, load, type CommandContext } from '#libs/event-store';
 import { ClawbackError, idFrom, inFlight, newId, type Position } from '#libs/kernel';
 import { batchCodecs, batchStream, remediationCodecs, remediationStream } from '../codecs.js';
 import {
@@ -17,7 +10,6 @@ import {
   type PlannedCopy,
   type Remediation,
   type RemediationAction,
-  type RemediationEvent,
   type Submission,
   type Tally,
 } from '../domain/index.js';
@@ -152,16 +144,22 @@ export async function recordSubmission(
   context: CommandContext,
 ): Promise<Submitted> {
   const { approvalId, planId, requestHash, fourEyes } = submission;
+  const events = remediationDecider.decide(remediationDecider.initial, {
+    type: 'Submit',
+    submission,
+    approve,
+  });
   try {
-    const decided: Decided<Remediation, RemediationEvent> = await decideAndAppend(
+    const { position } = await appendEvents(
       store,
       remediationCodecs,
-      remediationDecider,
       remediationStream(approvalId),
-      { type: 'Submit', submission, approve },
+      // It is its first append, or somebody was faster.
+      'noStream',
+      events,
       { ...context, commandId: idFrom('submit', planId) },
     );
-    return { submission, approved: approve && fourEyes !== true, position: decided.position as Position };
+    return { submission, approved: approve && fourEyes !== true, position };
   } catch (error) {
     const winner = await submittedBefore(store, approvalId, requestHash);
     if (winner !== undefined) return winner;

@@ -152,7 +152,7 @@ export class UndoRemediationHandler implements ICommandHandler<UndoRemediation> 
       remediationStream(approvalId),
       { type: 'ClaimUndo', undo, underWay },
       { ...command, correlationId: approvalId, commandId: idFrom('claimUndo', planId) },
-      original.revision,
+      { asOf: original.revision },
     );
     return this.submit(undo, context);
   }
