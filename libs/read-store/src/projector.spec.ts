@@ -273,7 +273,15 @@ describe('Projector', () => {
       });
     for (const type of ['One', 'Other', 'Third', 'Other']) events.record(type);
     const [one, both] = [view('one', 'One'), view('both', 'One', 'Other')];
-    const projector = await running([one, both], { batchSize: 3 });
+    const delivered: string[] = [];
+    const projector = await running([one, both], {
+      batchSize: 3,
+      alsoTypes: new Set(['Fourth']),
+      onDelivered: (told) => {
+        delivered.push(...told.map(({ type }) => type));
+      },
+    });
+    events.record('Fourth');
     const end = events.record('Third');
     for (const { name } of [one, both]) expect(await projector.whenProjected(name, end, SOON)).toBe(true);
     expect(asked).toEqual(['one One', 'both One', 'both Other', 'both Other']);
@@ -282,6 +290,8 @@ describe('Projector', () => {
     for (const each of [one, both]) expect(await store.checkpoint(each)).toBe(end);
     await projector.add(jars('all'));
     expect(await projector.whenProjected('all', end, SOON)).toBe(true);
+    // Before everything was asked for.
+    expect(delivered.slice(0, 4)).toEqual(['One', 'Other', 'Other', 'Fourth']);
   });
 
   it('counts two changes of one event to one document as both', async () => {

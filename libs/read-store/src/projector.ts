@@ -32,6 +32,8 @@ export interface ProjectorOptions {
    * failed. Must not throw.
    */
   readonly onDelivered?: (events: readonly RecordedEvent[]) => void;
+  /** What {@link onDelivered} is to be told of beside the events that the views take. */
+  readonly alsoTypes?: ReadonlySet<string>;
 }
 
 /**
@@ -178,11 +180,11 @@ export class Projector {
   }
 
   private subscribe(signal: AbortSignal): AsyncIterable<Delivery> {
-    const { events, batchSize = 2000 } = this.options;
+    const { events, batchSize = 2000, alsoTypes } = this.options;
     const active = this.active();
     const [first = this.delivered, ...others] = active.map(({ state }) => state.position);
     const after = others.reduce((a, b) => (a < b ? a : b), first);
-    const types = wantedBy(active);
+    const types = wantedBy(active, alsoTypes);
     return events.subscribe({
       after,
       signal,
@@ -215,11 +217,14 @@ export class Projector {
   }
 }
 
-/** The events that at least one of these takes; undefined when one of them, or nobody, takes all. */
-function wantedBy(views: readonly ProjectedView[]): ReadonlySet<string> | undefined {
+/** These types and those that at least one of the views takes; undefined when one of them takes all, or there is none. */
+function wantedBy(
+  views: readonly ProjectedView[],
+  also: ReadonlySet<string> = new Set(),
+): ReadonlySet<string> | undefined {
   const wanted = views.map(({ types }) => types);
   if (wanted.length === 0 || wanted.includes(undefined)) return undefined;
-  return new Set(wanted.flatMap((types = new Set()) => [...types]));
+  return new Set([...also, ...wanted.flatMap((types = new Set()) => [...types])]);
 }
 
 const nameOf = (view: { readonly name: string; readonly build?: number | undefined } | ViewState): string =>

@@ -71,6 +71,7 @@ export class ViewKeeper {
       onDelivered: (delivered) => {
         this.look(delivered);
       },
+      alsoTypes: new Set(viewBuildsCodecs.types),
       ...(this.options.onState === undefined ? {} : { onState: this.options.onState }),
     });
     await this.projector.start();
