@@ -45,9 +45,13 @@ export class MailCatalog extends SelectionSource {
     });
   }
 
-  async *stream(tenant: string, filter: EmailFilter, count?: number): AsyncGenerator<SelectedEmail> {
+  async *stream(
+    tenant: string,
+    filter: EmailFilter,
+    count?: number,
+  ): AsyncGenerator<readonly SelectedEmail[]> {
     for await (const items of this.pages(tenant, filter, count))
-      for (const { doc } of items) yield selectedEmailOf(doc);
+      yield items.map(({ doc }) => selectedEmailOf(doc));
   }
 
   /** All matches in the order of their keys, a page at a time. */

@@ -16,10 +16,14 @@ export abstract class SelectionSource {
   /** How the matches are spread over their recipients. */
   abstract recipients(tenant: string, filter: EmailFilter): Promise<Recipients>;
   /**
-   * All matches in the order of their keys, so that the emails of a message follow each other.
+   * All matches in the order of their keys, so that the emails of a message follow each other; a page at a time.
    * @param count how many there are, where that is known: else they are counted to find the best way.
    */
-  abstract stream(tenant: string, filter: EmailFilter, count?: number): AsyncIterable<SelectedEmail>;
+  abstract stream(
+    tenant: string,
+    filter: EmailFilter,
+    count?: number,
+  ): AsyncIterable<readonly SelectedEmail[]>;
   /** Those that exist among these keys, in no order. */
   abstract getMany(tenant: string, keys: readonly string[]): Promise<SelectedEmail[]>;
 }

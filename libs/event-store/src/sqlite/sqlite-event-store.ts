@@ -306,6 +306,8 @@ export class SqliteEventStore extends EventStore {
     types: ReadonlySet<string> | undefined,
   ): Page & { readonly position: Position } {
     return guarded(() => {
+      const newest = this.newest();
+      if (newest <= after) return { events: [], position: after, ended: true };
       const wanted = behind(after, types);
       const known = this.recent.after(after);
       const read = takeAppends(known ?? this.appendsAfter(after, types), wanted, maxEvents);
@@ -315,7 +317,7 @@ export class SqliteEventStore extends EventStore {
       const isWhole = page.events.length === read.events.length;
       const reached = isWhole ? read.appends.at(-1) : page.events.at(-1);
       const position = reached?.position ?? after;
-      const ended = known === undefined ? page.ended : position === this.newest();
+      const ended = known === undefined ? page.ended : position === newest;
       return { events: page.events, position, ended };
     });
   }

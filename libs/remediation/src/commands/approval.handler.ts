@@ -124,12 +124,12 @@ export class ApproveRemediationHandler implements ICommandHandler<ApproveRemedia
     const writer = batchWriter(this.store, action, { approvalId, planId }, command);
     const copies = plannedCopies(this.store, submission);
     let next = await copies.next();
-    async function* upTo(limit: number): AsyncGenerator<PlannedCopy> {
+    async function* upTo(limit: number): AsyncGenerator<readonly PlannedCopy[]> {
       // A sender's copy follows the last of its emails and goes with it.
       for (let left = limit; next.done !== true; next = await copies.next()) {
         if (next.value.kind === 'recipient') left -= 1;
         if (left < 0) return;
-        yield next.value;
+        yield [next.value];
       }
     }
     const first = await planCopies(upTo(emails), (batch) => writer.write(batch));

@@ -52,22 +52,25 @@ export async function planSelection(
 
   const hash = selectionHasher({ action: rules.action, sendersCopy: rules.sendersCopy });
   let count = 0;
-  async function* copies(): AsyncGenerator<PlannedCopy> {
+  async function* copies(): AsyncGenerator<readonly PlannedCopy[]> {
     const plan = planner(rules);
-    for await (const email of emails) {
-      count += 1;
-      hash.add(emailKeyOf(email));
-      yield* plan.add(email);
+    for await (const page of emails) {
+      count += page.length;
+      for (const email of page) hash.add(emailKeyOf(email));
+      yield page.flatMap((email) => plan.add(email));
     }
-    yield* plan.end();
+    yield plan.end();
   }
   const planned = await planCopies(copies(), onBatch);
   return { ...planned, totals: planned.counter.totals(count), selectionHash: hash.end() };
 }
 
+/** Copies in order, some at a time: to hand over each by itself would take longer than to plan it. */
+export type CopyGroups = AsyncIterable<readonly PlannedCopy[]> | Iterable<readonly PlannedCopy[]>;
+
 /** Counts copies and cuts them into batches. @param first the number of the first batch */
 export async function planCopies(
-  copies: AsyncIterable<PlannedCopy>,
+  copies: CopyGroups,
   onBatch: (batch: Batch) => Promise<void>,
   first = 0,
 ): Promise<{ counter: PlanCounter; tally: Tally; batches: number }> {
@@ -79,9 +82,12 @@ export async function planCopies(
     batches += 1;
     await onBatch(batch);
   };
-  for await (const copy of copies) {
-    counter.add(copy);
-    await give(cutter.add(copy));
+  for await (const group of copies) {
+    for (const copy of group) {
+      counter.add(copy);
+      const batch = cutter.add(copy);
+      if (batch !== undefined) await give(batch);
+    }
   }
   await give(cutter.end());
   return { counter, tally: counter.startingTally(), batches };
@@ -113,16 +119,18 @@ function checkRecipients(
 }
 
 async function recipientsOf(
-  selected: AsyncIterable<EmailRef> | Iterable<EmailRef>,
+  selected: AsyncIterable<readonly EmailRef[]> | Iterable<readonly EmailRef[]>,
 ): Promise<Recipients & { readonly emails: number }> {
   const byRecipient = new Map<string, number>();
   let emails = 0;
   let most = 0;
-  for await (const { recipientEmailAddress } of selected) {
-    const ofThisOne = (byRecipient.get(recipientEmailAddress) ?? 0) + 1;
-    byRecipient.set(recipientEmailAddress, ofThisOne);
-    most = Math.max(most, ofThisOne);
-    emails += 1;
+  for await (const page of selected) {
+    for (const { recipientEmailAddress } of page) {
+      const ofThisOne = (byRecipient.get(recipientEmailAddress) ?? 0) + 1;
+      byRecipient.set(recipientEmailAddress, ofThisOne);
+      most = Math.max(most, ofThisOne);
+    }
+    emails += page.length;
   }
   return { emails, distinct: byRecipient.size, most };
 }
@@ -132,15 +140,15 @@ async function recipientsOf(
  * @param about what the selection hash covers beside the keys of the copies.
  */
 export async function planNamed(
-  copies: AsyncIterable<PlannedCopy> | Iterable<PlannedCopy>,
+  copies: CopyGroups,
   about: Readonly<Record<string, unknown>>,
   onBatch: (batch: Batch) => Promise<void>,
 ): Promise<{ plan: PlanTotals; tally: Tally; batches: number; selectionHash: string }> {
   const hash = selectionHasher(about);
-  async function* hashed(): AsyncGenerator<PlannedCopy> {
-    for await (const copy of copies) {
-      hash.add(copyKeyOf({ ...copy.message, kind: copy.kind, mailbox: copy.mailbox }));
-      yield copy;
+  async function* hashed(): AsyncGenerator<readonly PlannedCopy[]> {
+    for await (const group of copies) {
+      for (const { message, kind, mailbox } of group) hash.add(copyKeyOf({ ...message, kind, mailbox }));
+      yield group;
     }
   }
   const { counter, tally, batches } = await planCopies(hashed(), onBatch);
@@ -189,7 +197,7 @@ export function checkList<T>(
 }
 
 interface Selected {
-  readonly emails: AsyncIterable<SelectedEmail> | readonly SelectedEmail[];
+  readonly emails: AsyncIterable<readonly SelectedEmail[]> | readonly (readonly SelectedEmail[])[];
   readonly atLeast: number;
 }
 
@@ -202,9 +210,9 @@ async function pickedByHand(
   checkList('selection.emails', refs, limits.byHand, emailKeyOf);
   const found = await source.getMany(tenant, refs.map(emailKeyOf));
   refuseUnknown('selection.emails', refs, found);
-  checkRecipients(await recipientsOf(found), limits);
+  checkRecipients(await recipientsOf([found]), limits);
   const emails = [...found].sort((a, b) => (emailKeyOf(a) < emailKeyOf(b) ? -1 : 1));
-  return { emails, atLeast: emails.length };
+  return { emails: [emails], atLeast: emails.length };
 }
 
 /** Emails of a hunted selection that are read at once. */
@@ -217,22 +225,20 @@ async function foundByHunting(
   refs: readonly EmailRef[],
 ): Promise<Selected> {
   checkList('selection.emails', refs, limits.hunting, emailKeyOf);
-  checkRecipients(await recipientsOf(refs), limits);
+  checkRecipients(await recipientsOf([refs]), limits);
   const keys = refs.map(emailKeyOf).sort();
   const emails = (async function* () {
     for (let at = 0; at < keys.length; at += HUNTED_AT_ONCE) {
       const part = keys.slice(at, at + HUNTED_AT_ONCE);
       const found = new Map((await source.getMany(tenant, part)).map((email) => [emailKeyOf(email), email]));
-      for (const key of part) {
+      yield part.map((key) => {
         const email = found.get(key);
-        if (email === undefined) {
-          throw invalidInput(
-            [{ field: 'selection.emails', problem: 'has one that is not an email of the catalogue' }],
-            'emailUnknown',
-          );
-        }
-        yield email;
-      }
+        if (email !== undefined) return email;
+        throw invalidInput(
+          [{ field: 'selection.emails', problem: 'has one that is not an email of the catalogue' }],
+          'emailUnknown',
+        );
+      });
     }
   })();
   return { emails, atLeast: keys.length };
@@ -269,17 +275,17 @@ async function foundByQuery(
 
 /** What a query finds without what is excluded. */
 async function* less(
-  matches: AsyncIterable<SelectedEmail>,
+  matches: AsyncIterable<readonly SelectedEmail[]>,
   excluded: ReadonlySet<string>,
   limit: number,
-): AsyncGenerator<SelectedEmail> {
+): AsyncGenerator<readonly SelectedEmail[]> {
   let given = 0;
-  for await (const email of matches) {
-    if (excluded.has(emailKeyOf(email))) continue;
-    given += 1;
+  for await (const page of matches) {
+    const left = excluded.size === 0 ? page : page.filter((email) => !excluded.has(emailKeyOf(email)));
+    given += left.length;
     // Mail may have been imported since it was counted.
     if (given > limit) throw overLimit('selection.query', 'selectionOverLimit', given, limit);
-    yield email;
+    yield left;
   }
   if (given === 0)
     throw invalidInput([{ field: 'selection.query', problem: 'matches no email' }], 'selectionEmpty');

@@ -105,7 +105,7 @@ export class RetryRemediationHandler implements ICommandHandler<RetryRemediation
   private async *copiesWith(
     { planId, batches }: Submission,
     wanted: ReadonlySet<Outcome>,
-  ): AsyncGenerator<PlannedCopy> {
+  ): AsyncGenerator<readonly PlannedCopy[]> {
     for (let batch = 0; batch < batches; batch += 1) {
       let copies: readonly PlannedCopy[] = [];
       const outcomes = new Map<number, Outcome>();
@@ -120,7 +120,7 @@ export class RetryRemediationHandler implements ICommandHandler<RetryRemediation
         }
         if (isCopyEvent(event)) outcomes.set(event.data.target, outcomeOf(event).outcome);
       }
-      yield* copies.filter(({ notRemediable }, target) =>
+      yield copies.filter(({ notRemediable }, target) =>
         // Of a finished remediation, what has no outcome of its own ended with it.
         wanted.has(outcomes.get(target) ?? (notRemediable === undefined ? 'cancelled' : 'nonRemediable')),
       );

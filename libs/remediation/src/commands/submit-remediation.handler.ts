@@ -5,7 +5,6 @@ import {
   allowsSendersCopy,
   emailKeyOf,
   type Action,
-  type PlannedCopy,
   type RemediationAction,
   type Submission,
   type Selection,
@@ -20,7 +19,7 @@ import {
   SelectionSource,
   type ApprovalPolicy,
 } from '../ports.js';
-import { planSelection, type Planned } from './plan-selection.js';
+import { planSelection, type CopyGroups, type Planned } from './plan-selection.js';
 import {
   approvalIdFor,
   batchWriter,
@@ -241,13 +240,13 @@ export async function checkActivityOfSome(
   limits: RemediationLimits,
   tenant: string,
   atMost: number,
-  copies: () => AsyncIterable<PlannedCopy> | Iterable<PlannedCopy>,
+  copies: () => CopyGroups,
 ): Promise<void> {
   const { emails: active } = await activity.active(tenant);
   let emails = atMost;
   if (active + atMost > limits.activeEmails) {
     emails = 0;
-    for await (const { kind } of copies()) if (kind === 'recipient') emails += 1;
+    for await (const group of copies()) emails += group.filter(({ kind }) => kind === 'recipient').length;
   }
   await checkActivity(activity, limits, tenant, emails);
 }

@@ -187,7 +187,7 @@ export class UndoRemediationHandler implements ICommandHandler<UndoRemediation> 
     submission: Submission,
     wanted: WantedCopies,
     tenant: string,
-  ): AsyncGenerator<PlannedCopy> {
+  ): AsyncGenerator<readonly PlannedCopy[]> {
     for (let number = 0; number < submission.batches; number += 1) {
       const moved: (CopyIdentity & { readonly copy: PlannedCopy })[] = [];
       const messages = new Map<string, PlannedMessage>();
@@ -210,11 +210,9 @@ export class UndoRemediationHandler implements ICommandHandler<UndoRemediation> 
       }
       if (moved.length === 0) continue;
       const lastMovedBy = await this.copies.lastMovedBy(tenant, moved);
-      for (const { copy, ...ref } of moved) {
-        if (lastMovedBy.get(copyKeyOf(ref)) !== submission.approvalId) continue;
-        wanted.found(ref.networkMessageId, ref.kind, ref.mailbox);
-        yield copy;
-      }
+      const left = moved.filter((ref) => lastMovedBy.get(copyKeyOf(ref)) === submission.approvalId);
+      for (const { networkMessageId, kind, mailbox } of left) wanted.found(networkMessageId, kind, mailbox);
+      yield left.map(({ copy }) => copy);
     }
   }
 }

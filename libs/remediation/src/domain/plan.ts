@@ -1,13 +1,14 @@
 import { notRemediableAt, type Reason } from './reasons.js';
 import type { SelectedEmail } from './selection.js';
 import {
-  addToTally,
   copiesIn,
+  draftOf,
   emptyTally,
   ofOutcome,
   type Action,
   type CopyKind,
   type Direction,
+  type Outcome,
   type RemediationAction,
   type Tally,
 } from './vocabulary.js';
@@ -149,15 +150,11 @@ const messageOf = (email: SelectedEmail): PlannedMessage => ({
 
 /** Adds up a plan copy by copy. Conservation: copies = recipients' + senders' = remediable + not remediable. */
 export class PlanCounter {
-  private tally: Tally = emptyTally();
+  private readonly tally = draftOf(emptyTally());
   private readonly reasons: Partial<Record<Reason, number>> = {};
 
   add(copy: PlannedCopy): void {
-    this.tally = addToTally(
-      this.tally,
-      copy.kind,
-      copy.notRemediable === undefined ? 'pending' : 'nonRemediable',
-    );
+    this.tally[copy.kind][startOf(copy)] += 1;
     if (copy.notRemediable !== undefined) {
       this.reasons[copy.notRemediable] = (this.reasons[copy.notRemediable] ?? 0) + 1;
     }
@@ -165,7 +162,7 @@ export class PlanCounter {
 
   /** The tally that the remediation begins with: every copy is pending or not remediable. */
   startingTally(): Tally {
-    return this.tally;
+    return draftOf(this.tally);
   }
 
   totals(emails: number): PlanTotals {
@@ -257,12 +254,14 @@ export const copiesOfBatch = ({ messages, targets }: Pick<Batch, 'messages' | 't
 
 /** The tally that a batch begins with. */
 export const startingTallyOf = (targets: readonly BatchTarget[]): Tally => {
-  let tally = emptyTally();
-  for (const target of targets) {
-    tally = addToTally(tally, target.kind, target.notRemediable === undefined ? 'pending' : 'nonRemediable');
-  }
+  const tally = draftOf(emptyTally());
+  for (const target of targets) tally[target.kind][startOf(target)] += 1;
   return tally;
 };
+
+/** The outcome that a copy begins with. */
+const startOf = ({ notRemediable }: Pick<BatchTarget, 'notRemediable'>): Outcome =>
+  notRemediable === undefined ? 'pending' : 'nonRemediable';
 
 /** Whether the sender's copy option may be chosen with this action. */
 export const allowsSendersCopy = (action: Action): boolean => DESTINATIONS[action].sender !== undefined;
