@@ -39,7 +39,7 @@ export class SqliteFile {
       // After journal_mode: the driver is built to fall back to NORMAL in WAL mode.
       this.db.exec(`PRAGMA synchronous = ${options.durability.toUpperCase()}`);
       this.db.exec(
-        'PRAGMA cache_size = -65536; PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = 4000; PRAGMA foreign_keys = ON',
+        'PRAGMA cache_size = -32768; PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = 4000; PRAGMA foreign_keys = ON',
       );
     } catch (error) {
       this.db.close();
