@@ -75,7 +75,8 @@ export class ProjectedView {
 
   /**
    * Projects a delivery, events at or below the view's own position left out. An event that cannot be projected makes
-   * the view fail; nothing is thrown, and a view that has ended takes nothing.
+   * the view fail; a view that has ended takes nothing.
+   * @throws what the store throws, beside being unavailable, when no event of the delivery concerns the view.
    */
   take(delivery: Delivery): Promise<void> {
     this.taking = this.takeAll(delivery);
@@ -111,7 +112,7 @@ export class ProjectedView {
   /** Resolves when nothing is written any more. */
   async close(): Promise<void> {
     this.end();
-    await this.taking;
+    await Promise.allSettled([this.taking]);
     this.closed = true;
     this.dismissWaiters();
   }
@@ -141,8 +142,10 @@ export class ProjectedView {
       // The batch is projected again another time.
       if (this.hasEnded()) return;
       const [first, ...others] = events;
+      // No event is to blame: the subscription is begun again.
+      if (first === undefined) throw error;
       if (others.length > 0) await this.projectEach(events, upTo);
-      else this.fail(first === undefined ? `the log up to ${String(upTo)}` : nameOf(first), error);
+      else this.fail(first, error);
     }
   }
 
@@ -185,8 +188,8 @@ export class ProjectedView {
     }
   }
 
-  private fail(what: string, cause: unknown): void {
-    const error = `cannot project ${what}: ${messageOf(cause)}`;
+  private fail({ type, stream, revision }: RecordedEvent, cause: unknown): void {
+    const error = `cannot project ${type} of stream ${stream}, revision ${String(revision)}: ${messageOf(cause)}`;
     this.become({ state: 'failed', error, cause });
     this.dismissWaiters();
   }
@@ -307,8 +310,5 @@ function both(first: Change<unknown>, second: Change<unknown>): Change<unknown> 
   if ('set' in first && 'set' in second) return { id: first.id, set: { ...first.set, ...second.set } };
   return { id: first.id, apply: (doc) => changed(second, changed(first, doc)) };
 }
-
-const nameOf = ({ type, stream, revision }: RecordedEvent): string =>
-  `${type} of stream ${stream}, revision ${String(revision)}`;
 
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));

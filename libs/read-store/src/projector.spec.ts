@@ -551,6 +551,15 @@ describe('Projector', () => {
       expect(await sums(jars('healthy'))).toEqual({ a: 15 });
     });
 
+    it('is not at fault when a store fails oddly where none concerns the view', async () => {
+      let failures = 1;
+      store.inCommit = () => (failures-- > 0 ? Promise.reject(new Error('odd')) : Promise.resolve());
+      const end = events.record('Unrelated');
+      const projector = await running([jars('jars', { types: new Set(['Added']) })]);
+      expect(await projector.whenProjected('jars', end, SOON)).toBe(true);
+      expect(failures).toBe(-1);
+    });
+
     it('leaves what comes after the good ones to be passed over', async () => {
       // Together they cannot be projected, each by itself they can.
       let failures = 1;
