@@ -94,7 +94,7 @@ export async function decideAndAppend<State, Command, Event extends DomainEvent>
   stream: string,
   command: Command,
   context: CommandContext,
-  { asOf, known }: { readonly asOf?: bigint | undefined; readonly known?: Loaded<State> } = {},
+  { asOf, known }: { readonly asOf?: bigint | undefined; readonly known?: Loaded<State> | undefined } = {},
 ): Promise<Decided<State, Event>> {
   for (let retry = 0; ; retry += 1) {
     const early = retry === 0 ? known : undefined;

@@ -500,7 +500,6 @@ export class Executor {
     now = this.deps.clock.now(),
   ): Promise<Decided<Remediation, RemediationEvent>> {
     const { approvalId } = remediation.submission;
-    const { life } = remediation;
     const decided = await decideAndAppend(
       this.deps.store,
       remediationCodecs,
@@ -509,7 +508,7 @@ export class Executor {
       command,
       // A part and the rest are each approved, queued and started.
       this.command(remediation.approval, approvalId, idFrom(command.type, remediation.approval.id), now),
-      life === undefined ? {} : { known: life },
+      { known: remediation.life },
     );
     remediation.life = decided;
     return decided;

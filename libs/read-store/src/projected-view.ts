@@ -119,7 +119,7 @@ export class ProjectedView {
 
   private async takeAll({ events, position, caughtUp }: Delivery): Promise<void> {
     if (this.hasEnded()) return;
-    const { types } = this.projection;
+    const { types } = this;
     const fresh = events.filter(
       (event) => event.position > this.current.position && types?.has(event.type) !== false,
     );

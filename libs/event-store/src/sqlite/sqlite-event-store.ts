@@ -313,12 +313,10 @@ export class SqliteEventStore extends EventStore {
       const read = takeAppends(known ?? this.appendsAfter(after, types), wanted, maxEvents);
       // Of some types only, it is not all that others may ask for.
       if (known === undefined && types === undefined) this.recent.add(after, read.appends);
-      const page = pageOf(read, maxEvents);
-      const isWhole = page.events.length === read.events.length;
-      const reached = isWhole ? read.appends.at(-1) : page.events.at(-1);
-      const position = reached?.position ?? after;
-      const ended = known === undefined ? page.ended : position === newest;
-      return { events: page.events, position, ended };
+      const events = read.events.slice(0, maxEvents);
+      const last = events.length === read.events.length ? read.appends.at(-1) : events.at(-1);
+      const position = last?.position ?? after;
+      return { events, position, ended: position >= newest };
     });
   }
 

@@ -180,19 +180,18 @@ export class SqliteReadStore extends ReadStore {
       const { file, changes, table } = this.placed(view);
       file.transaction(() => {
         const rows: (readonly SqlValue[])[] = [];
-        const patches = new Map<string, (readonly SqlValue[])[]>();
+        const patches = writes.flatMap((write) => ('set' in write ? table.patched(view, write) : []));
         for (const write of writes) {
-          if ('set' in write) {
-            for (const [member, row] of table.patched(view, write)) appendTo(patches, member, row);
-          } else {
-            const row = table.row(view, write);
-            const isNew = view.unindexed === true || write.isNew === true;
-            if (isNew || !update(file, table, row)) rows.push(row);
-          }
+          if ('set' in write) continue;
+          const row = table.row(view, write);
+          const isNew = view.unindexed === true || write.isNew === true;
+          if (isNew || !update(file, table, row)) rows.push(row);
         }
         file.insert(table.insert.into, rows, table.insert.otherwise);
-        for (const { member, insert } of table.patches)
-          file.insert(insert.into, patches.get(member) ?? [], insert.otherwise);
+        for (const { member, insert } of table.patches) {
+          const own = patches.filter(([of]) => of === member).map(([, values]) => values);
+          file.insert(insert.into, own, insert.otherwise);
+        }
         file.run(MOVE_CHECKPOINT, table.name, checkpoint);
       });
       changes.wakeAll();
@@ -309,12 +308,6 @@ const positionIn = (row: SqlRow | undefined): Position =>
 /** Replaces a document that is there. Without indexes there is nothing that this could spare. */
 const update = (file: SqliteFile, table: ViewTable, row: readonly SqlValue[]): boolean =>
   table.update !== undefined && file.run(table.update, ...table.narrowed(row)) > 0;
-
-function appendTo<Key, Value>(lists: Map<Key, Value[]>, key: Key, value: Value): void {
-  const list = lists.get(key);
-  if (list === undefined) lists.set(key, [value]);
-  else list.push(value);
-}
 
 function openFile(path: string): SqliteFile {
   const file = new SqliteFile(path, { durability: 'normal' });
