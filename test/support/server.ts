@@ -504,7 +504,7 @@ export class TestServer {
         ...rest,
         http: { port: this.port, ...http },
         // Of sources that are compiled as they are loaded no other process can be started.
-        process: { viewProcesses: 0, ...process },
+        process: { viewProcesses: 0, sandboxThread: 'false', ...process },
         stores: { ...this.stores.settings, ...stores },
         data: { ...data, directory: this.dataDirectory },
         log: { level: 'silent', ...log },

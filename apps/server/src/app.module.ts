@@ -9,7 +9,7 @@ import {
 import { EventStore } from '#libs/event-store';
 import { Clock } from '#libs/kernel';
 import { ImportEmailsHandler, MailCatalog } from '#libs/mail-catalog';
-import { SandboxTenant } from '#libs/mailbox/sandbox';
+import { Sandbox } from '#libs/mailbox/sandbox';
 import { ProblemFilter, RolesGuard, TokenVerifier, validationPipe, type Config } from '#libs/platform';
 import { ReadStore } from '#libs/read-store';
 import { ChangeViewBuildsHandler, KnownViews } from '#libs/rebuild';
@@ -100,7 +100,7 @@ export class AppModule {
         { provide: Clock, useValue: runtime.clock },
         { provide: EventStore, useValue: runtime.events },
         { provide: ReadStore, useValue: runtime.readStore },
-        { provide: SandboxTenant, useValue: runtime.sandbox },
+        { provide: Sandbox, useValue: runtime.sandbox },
         { provide: MailCatalog, useValue: catalog },
         { provide: SelectionSource, useValue: catalog },
         { provide: CopyStates, useValue: new CopyStatesOfViews(runtime.events, runtime.readStore) },

@@ -4,7 +4,7 @@ import { NamedSubscriber, type EventStore } from '#libs/event-store';
 import { Executor, type ExecutorOptions, type ExecutorState } from '#libs/executor';
 import { isClawbackError, type Clock, type Position } from '#libs/kernel';
 import { cleanSpool, SandboxDelivery, type LateArrivals } from '#libs/mail-catalog';
-import { SandboxTenant } from '#libs/mailbox/sandbox';
+import { openSandboxThread, SandboxTenant, type Sandbox } from '#libs/mailbox/sandbox';
 import {
   errorClass,
   lockDataDirectory,
@@ -71,13 +71,14 @@ export class Runtime {
       const webhookKeys = new WebhookKeys(await webhookKey(config));
       removeOldViews(config);
       stores = await openStores(config, connections);
+      const sandbox = await openSandbox(config);
       return new Runtime(
         config,
         logger,
         clock,
         stores,
         connections,
-        new SandboxTenant(join(config.data.directory, 'sandbox.db')),
+        sandbox,
         lock,
         webhookKeys,
       );
@@ -94,7 +95,7 @@ export class Runtime {
     readonly clock: Clock,
     private readonly stores: Stores,
     readonly connections: Connections,
-    readonly sandbox: SandboxTenant,
+    readonly sandbox: Sandbox,
     private readonly lock: DataLock | undefined,
     readonly webhookKeys: WebhookKeys,
   ) {
@@ -222,6 +223,11 @@ export class Runtime {
       }
     }
   }
+}
+
+function openSandbox({ data, process }: Config): Sandbox | Promise<Sandbox> {
+  const path = join(data.directory, 'sandbox.db');
+  return process.sandboxThread === 'true' ? openSandboxThread(path) : new SandboxTenant(path);
 }
 
 const checkpointsOf = (store: ReadStore, progress: ViewSpec<never>) => ({

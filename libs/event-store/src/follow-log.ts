@@ -16,13 +16,17 @@ export async function followLog(
     after,
     signal,
     types,
-  }: { readonly after: () => Position; readonly signal: AbortSignal; readonly types: ReadonlySet<string> },
+  }: {
+    readonly after: () => Position | Promise<Position>;
+    readonly signal: AbortSignal;
+    readonly types: ReadonlySet<string>;
+  },
   take: (delivery: Delivery) => Promise<void>,
   onFault: (error: unknown) => void,
 ): Promise<void> {
   for (let wait = FIRST_WAIT_MS; !signal.aborted; wait = Math.min(wait * 2, LONGEST_WAIT_MS)) {
     try {
-      for await (const delivery of events.subscribe({ after: after(), signal, types })) {
+      for await (const delivery of events.subscribe({ after: await after(), signal, types })) {
         await take(delivery);
         wait = FIRST_WAIT_MS;
       }

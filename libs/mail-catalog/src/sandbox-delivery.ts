@@ -1,5 +1,5 @@
 import { followLog, type EventStore, type RecordedEvent } from '#libs/event-store';
-import type { SandboxCopy, SandboxTenant } from '#libs/mailbox/sandbox';
+import type { Sandbox, SandboxCopy } from '#libs/mailbox/sandbox';
 import { catalogCodecs } from './events.js';
 import { copiesOf } from './placement.js';
 
@@ -13,7 +13,7 @@ export class SandboxDelivery {
 
   constructor(
     private readonly events: EventStore,
-    private readonly sandbox: SandboxTenant,
+    private readonly sandbox: Sandbox,
     private readonly onError: (error: unknown, what: string) => void,
   ) {}
 

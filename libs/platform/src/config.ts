@@ -32,6 +32,8 @@ const whole = (min: number, max: number) => {
     .pipe(z.number().min(min, problem).max(max, problem));
 };
 
+const flag = z.enum(['true', 'false'], 'must be true or false');
+
 const webAddress = text.refine((value) => {
   if (!URL.canParse(value)) return false;
   const { protocol, username, password } = new URL(value);
@@ -135,6 +137,11 @@ const groups = {
       'CLAWBACK_VIEW_PROCESSES',
       'Processes beside the server that keep the views, up to 2; with 0 it keeps them itself. By default 2, on servers 1.',
       whole(0, 2).optional(),
+    ),
+    sandboxThread: setting(
+      'CLAWBACK_SANDBOX_THREAD',
+      'Whether the sandbox tenant has a thread of its own; without one its moves hold up everything else.',
+      flag.default('true'),
     ),
   },
   stores: {
@@ -244,7 +251,7 @@ const groups = {
     fourEyesForHardDelete: setting(
       'CLAWBACK_FOUR_EYES_HARD_DELETE',
       'Whether somebody else than the submitter has to approve every hard delete: true or false.',
-      z.enum(['true', 'false'], 'must be true or false').default('true'),
+      flag.default('true'),
     ),
     expireHours: setting(
       'CLAWBACK_PROPOSALS_EXPIRE_HOURS',

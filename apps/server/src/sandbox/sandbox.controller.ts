@@ -1,6 +1,6 @@
 import { invalidInput } from '#libs/kernel';
 import { Caller, Roles, type Principal } from '#libs/platform';
-import { SandboxTenant, parseFault, type MailboxFault } from '#libs/mailbox/sandbox';
+import { Sandbox, parseFault, type MailboxFault } from '#libs/mailbox/sandbox';
 import { Body, Controller, Delete, Get, HttpCode, Param, Put } from '@nestjs/common';
 import { ApiBearerAuth, ApiBody, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { STORABLE } from '../http/fields.js';
@@ -41,13 +41,13 @@ const FAULT = {
 @ApiBearerAuth()
 @Controller('v1/sandbox/faults')
 export class SandboxController {
-  constructor(private readonly sandbox: SandboxTenant) {}
+  constructor(private readonly sandbox: Sandbox) {}
 
   @Get()
   @Roles('admin')
   @ApiOperation({ summary: 'The faults that are set' })
-  list(@Caller() { tenant }: Principal): { items: MailboxFault[] } {
-    return { items: this.sandbox.faults(tenant) };
+  async list(@Caller() { tenant }: Principal): Promise<{ items: readonly MailboxFault[] }> {
+    return { items: await this.sandbox.faults(tenant) };
   }
 
   @Put(':mailbox')

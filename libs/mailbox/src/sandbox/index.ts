@@ -1,1 +1,4 @@
-export * from './sandbox-tenant.js';
+export { parseFault } from './parse-fault.js';
+export { Sandbox, type Fault, type MailboxFault, type SandboxCopy } from './sandbox.js';
+export { SandboxTenant, type JournalEntry, type SandboxOptions } from './sandbox-tenant.js';
+export { openSandboxThread } from './sandbox-thread.js';

@@ -6,7 +6,9 @@ import fc from 'fast-check';
 import { Clock, isClawbackError, START } from '#libs/kernel';
 import { SqliteFile } from '#libs/sqlite';
 import { Folders, isMailboxError, type Folder, type MoveRequest } from '../mailbox-gateway.js';
-import { parseFault, SandboxTenant, type Fault, type SandboxCopy } from './sandbox-tenant.js';
+import { parseFault } from './parse-fault.js';
+import { SandboxTenant } from './sandbox-tenant.js';
+import type { Fault, SandboxCopy } from './sandbox.js';
 
 const TENANT = 'contoso';
 const ALICE = 'alice@contoso.example';

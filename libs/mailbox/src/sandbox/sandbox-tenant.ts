@@ -1,26 +1,21 @@
-import { z } from 'zod';
 import {
   ClawbackError,
   formatPosition,
-  invalidInput,
   parsePosition,
   START,
   SystemClock,
   type Clock,
-  type FieldProblem,
   type Position,
 } from '#libs/kernel';
 import { SqliteFile, type SqlRow } from '#libs/sqlite';
-import {
-  Folders,
-  MailboxError,
-  MailboxGateway,
-  type Folder,
-  type MoveRequest,
-  type MoveResult,
-} from '../mailbox-gateway.js';
+import { Folders, MailboxError, type Folder, type MoveRequest, type MoveResult } from '../mailbox-gateway.js';
+import { giveUp, refuseWhenFired, Sandbox, type CopyKind, type Fault, type MailboxFault, type SandboxCopy } from './sandbox.js';
 
-type CopyKind = MoveRequest['copyKind'];
+/**
+ * Moves of one transaction: enough that waiting for the disk does not count, and few enough that whoever has asked can go
+ * on with what became of the first ones while the next ones are made.
+ */
+const MOVES_AT_ONCE = 256;
 
 /** How often a checkpoint is written that nothing was placed up to. */
 const WRITE_EVERY_MS = 1000;
@@ -36,16 +31,6 @@ interface AskedMove {
   readonly reject: (error: unknown) => void;
 }
 
-/** One copy of a message as it is delivered: which mailbox it is in and the folder it first lands in. */
-export interface SandboxCopy {
-  readonly tenant: string;
-  readonly mailbox: string;
-  readonly networkMessageId: string;
-  readonly internetMessageId: string;
-  readonly copyKind: CopyKind;
-  readonly folder: Folder;
-}
-
 /** One real move that an operation made. What users do themselves (see {@link Fault}) is not in the journal. */
 export interface JournalEntry {
   readonly operationId: string;
@@ -57,33 +42,6 @@ export interface JournalEntry {
   readonly to: Folder;
   /** ISO 8601, UTC. */
   readonly at: string;
-}
-
-/** What goes wrong in one mailbox. `times`: how many calls it hits before they work again; absent: every call. */
-export type Fault =
-  /** Every move answers `mailboxNotFound`. */
-  | { readonly kind: 'missingMailbox' }
-  /** The user moves all copies that are there when the fault is set; copies delivered later stay where they land. */
-  | { readonly kind: 'movedByUser'; readonly folder: Folder }
-  /** The user purges all copies that are there when the fault is set; clearing it does not bring them back. */
-  | { readonly kind: 'deletedByUser' }
-  /** The call throws a {@link MailboxError} made of these fields. */
-  | {
-      readonly kind: 'error';
-      readonly code: string;
-      readonly retryable: boolean;
-      readonly times?: number;
-      readonly retryAfterMs?: number;
-    }
-  /** The call answers nothing and moves nothing until its signal fires. */
-  | { readonly kind: 'hang'; readonly times?: number }
-  /** The call acts and answers after `delayMs`; given up before, it has moved nothing. */
-  | { readonly kind: 'slow'; readonly delayMs: number };
-
-export interface MailboxFault {
-  readonly mailbox: string;
-  /** `times` is what remains of it; 0 when it is used up. */
-  readonly fault: Fault;
 }
 
 export interface SandboxOptions {
@@ -99,7 +57,6 @@ const SITUATION = `
     LEFT JOIN moves USING(tenant, operationId, mailbox, networkMessageId, copyKind)
     LEFT JOIN copies USING(tenant, mailbox, networkMessageId, copyKind)`;
 
-const ONE_HOUR_MS = 3_600_000;
 const JOURNAL_PAGE = 500;
 
 const SCHEMA = `
@@ -158,11 +115,11 @@ const SCHEMA = `
  *
  * Every method throws {@link ClawbackError} of kind `unavailable` once closed, or when the file cannot be used.
  */
-export class SandboxTenant extends MailboxGateway {
+export class SandboxTenant extends Sandbox {
   private readonly file: SqliteFile;
   private readonly clock: Clock;
   private readonly sleepers = new Set<() => void>();
-  private asked: AskedMove[] = [];
+  private readonly asked: AskedMove[] = [];
   /** How far was delivered through this object, and when that has to be written at the latest. */
   private passed: Position = START;
   private writeAt = 0;
@@ -178,11 +135,10 @@ export class SandboxTenant extends MailboxGateway {
   }
 
   /**
-   * Places the copies that are not there yet (an existing one is never moved, a purged one never comes back) and moves
-   * the delivery checkpoint to `position`, as one. Idempotent; the checkpoint never goes back. Where there is nothing to
-   * place, which is most of a log, it is on the disk only after a while: a crash would have that looked through again.
+   * Where there is nothing to place, which is most of a log, the checkpoint is on the disk only after a while: a crash
+   * would have that looked through again.
    */
-  async deliver(copies: readonly SandboxCopy[], position: Position): Promise<void> {
+  override async deliver(copies: readonly SandboxCopy[], position: Position): Promise<void> {
     this.refuseWhenClosed();
     if (copies.length > 0 || performance.now() >= this.writeAt) {
       this.writeAt = performance.now() + WRITE_EVERY_MS;
@@ -196,19 +152,15 @@ export class SandboxTenant extends MailboxGateway {
     this.wake();
   }
 
-  /** The position of the last event whose copies are delivered; `START` at first. */
-  deliveredTo(): Position {
+  override deliveredTo(): Position {
     const written = this.read(() =>
       parsePosition(textOf(this.file.get('SELECT position FROM delivered'), 'position')),
     );
     return written > this.passed ? written : this.passed;
   }
 
-  /**
-   * Resolves when everything up to `position` is delivered (by this instance, or already in the file).
-   * @throws {MailboxError} `timeout` when the signal fires first.
-   */
-  async whenDelivered(position: Position, signal?: AbortSignal): Promise<void> {
+  /** Delivered by this instance, or already in the file when it is asked. */
+  override async whenDelivered(position: Position, signal?: AbortSignal): Promise<void> {
     await this.waitFor(() => (this.deliveredTo() >= position ? true : undefined), signal);
   }
 
@@ -257,8 +209,7 @@ export class SandboxTenant extends MailboxGateway {
     return Object.fromEntries(rows.map((row) => [textOf(row, 'folder'), Number(row.copies)]));
   }
 
-  /** Injects a fault into a mailbox, in place of the one it has; what the user does in it happens now. Durable. */
-  async setFault(tenant: string, mailbox: string, fault: Fault): Promise<void> {
+  override async setFault(tenant: string, mailbox: string, fault: Fault): Promise<void> {
     const address = mailbox.toLowerCase();
     await this.write(() => {
       this.file.run(
@@ -273,15 +224,13 @@ export class SandboxTenant extends MailboxGateway {
     });
   }
 
-  /** The mailbox works again; what its user did stays done. */
-  async clearFault(tenant: string, mailbox: string): Promise<void> {
+  override async clearFault(tenant: string, mailbox: string): Promise<void> {
     await this.write(() =>
       this.file.run('DELETE FROM faults WHERE tenant = ? AND mailbox = ?', tenant, mailbox.toLowerCase()),
     );
   }
 
-  /** The faults of a tenant, by mailbox. */
-  faults(tenant: string): MailboxFault[] {
+  override faults(tenant: string): MailboxFault[] {
     const rows = this.read(() =>
       this.file.all('SELECT mailbox, fault, remaining FROM faults WHERE tenant = ? ORDER BY mailbox', tenant),
     );
@@ -295,27 +244,26 @@ export class SandboxTenant extends MailboxGateway {
     return Promise.resolve();
   }
 
-  /** All moves that are asked for in this turn, as one. Never rejects. */
+  /** The moves that are asked for, {@link MOVES_AT_ONCE} in a transaction. Never rejects. */
   private async moveAllAsked(): Promise<void> {
-    let taken: AskedMove[] = [];
-    const takeAll = (): AskedMove[] => {
-      taken = this.asked;
-      this.asked = [];
-      return taken;
-    };
-    try {
-      const answers = await this.write(() =>
-        takeAll().map(({ request, signal, resolve }) => {
-          const answer = this.answerTo(request, signal);
-          return () => {
-            resolve(answer);
-          };
-        }),
-      );
-      for (const answer of answers) answer();
-    } catch (error) {
-      // The transaction failed, or did not begin.
-      for (const { reject } of [...taken, ...takeAll()]) reject(error);
+    while (this.asked.length > 0) {
+      let taken: readonly AskedMove[] = [];
+      try {
+        const answers = await this.write(() => {
+          taken = this.asked.splice(0, MOVES_AT_ONCE);
+          return taken.map(({ request, signal, resolve }) => {
+            const answer = this.answerTo(request, signal);
+            return () => {
+              resolve(answer);
+            };
+          });
+        });
+        for (const answer of answers) answer();
+      } catch (error) {
+        // The transaction failed, or did not begin.
+        if (taken.length === 0) taken = this.asked.splice(0);
+        for (const { reject } of taken) reject(error);
+      }
     }
   }
 
@@ -567,14 +515,6 @@ const faultOf = (row: SqlRow): Fault => {
   return typeof row.remaining === 'number' ? ({ ...fault, times: row.remaining } as Fault) : fault;
 };
 
-const giveUp = (): never => {
-  throw new MailboxError('timeout', 'gave up before the mailbox answered', true);
-};
-
-function refuseWhenFired(signal: AbortSignal | undefined): void {
-  if (signal?.aborted) giveUp();
-}
-
 /** A failure of the file becomes `unavailable`; anything else is passed on as it is. */
 function storeError(error: unknown): unknown {
   if (!isSqliteError(error)) return error;
@@ -597,52 +537,4 @@ function reportingStoreErrors<T>(work: () => T): T {
   } catch (error) {
     throw storeError(error);
   }
-}
-
-const times = z.int().min(1).max(1_000_000).exactOptional();
-const milliseconds = z.int().min(0).max(ONE_HOUR_MS);
-const name = z
-  .string()
-  .min(1)
-  .max(255)
-  .refine((text) => !text.includes('\0'), { error: 'must not contain NUL' });
-
-const faultSchema = z.discriminatedUnion(
-  'kind',
-  [
-    z.strictObject({ kind: z.literal('missingMailbox') }),
-    z.strictObject({ kind: z.literal('movedByUser'), folder: name }),
-    z.strictObject({ kind: z.literal('deletedByUser') }),
-    z.strictObject({
-      kind: z.literal('error'),
-      code: name,
-      retryable: z.boolean(),
-      times,
-      retryAfterMs: milliseconds.exactOptional(),
-    }),
-    z.strictObject({ kind: z.literal('hang'), times }),
-    z.strictObject({ kind: z.literal('slow'), delayMs: milliseconds }),
-  ],
-  {
-    error:
-      'must be an object whose kind is one of missingMailbox, movedByUser, deletedByUser, error, hang, slow',
-  },
-);
-
-/**
- * Checks a fault that comes from outside. `times` is 1 to 1,000,000; `delayMs` and `retryAfterMs` are 0 to one hour;
- * `folder` and `code` have 1 to 255 characters.
- * @throws {ClawbackError} kind `invalid`, code `invalidFault`, with a problem for each wrong field.
- */
-export function parseFault(input: unknown): Fault {
-  const parsed = faultSchema.safeParse(input);
-  if (parsed.success) return parsed.data;
-  throw invalidInput(parsed.error.issues.flatMap(problemsOf), 'invalidFault');
-}
-
-function problemsOf(issue: z.core.$ZodIssue): FieldProblem[] {
-  if (issue.code === 'unrecognized_keys') {
-    return issue.keys.map((field) => ({ field, problem: 'is not a field of this kind of fault' }));
-  }
-  return [{ field: issue.path.length === 0 ? 'fault' : issue.path.join('.'), problem: issue.message }];
 }

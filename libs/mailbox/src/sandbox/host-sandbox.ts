@@ -1,0 +1,83 @@
+import type { MoveResult } from '../mailbox-gateway.js';
+import { plainError, type Answered, type Asked, type Call, type Message } from './sandbox-messages.js';
+import type { Sandbox } from './sandbox.js';
+
+/** A signal of the other side, while calls that it belongs to are under way. */
+interface HostedSignal {
+  readonly controller: AbortController;
+  calls: number;
+}
+
+/**
+ * Does in a sandbox what the other side asks for. What is answered in one turn goes in one message.
+ * @param post sends answers to the other side.
+ * @param onClosed called once the sandbox is closed, and everything is answered.
+ * @returns what takes the messages of the other side.
+ */
+export function hostSandbox(
+  sandbox: Sandbox,
+  post: (answers: readonly Answered[]) => void,
+  onClosed: () => void,
+): (message: Message) => void {
+  const signals = new Map<number, HostedSignal>();
+  let answers: Answered[] = [];
+
+  const answer = (answered: Answered): void => {
+    answers.push(answered);
+    if (answers.length > 1) return;
+    queueMicrotask(() => {
+      const all = answers;
+      answers = [];
+      post(all);
+    });
+  };
+
+  const take = async ({ id, call, signal: number }: Asked): Promise<void> => {
+    const signal = number === undefined ? undefined : use(number);
+    try {
+      answer({ id, value: await perform(sandbox, call, signal?.controller.signal) });
+    } catch (error) {
+      answer({ id, fault: plainError(error) });
+    }
+    if (number !== undefined && signal !== undefined) {
+      signal.calls -= 1;
+      if (signal.calls === 0) signals.delete(number);
+    }
+    if (call.method === 'close') queueMicrotask(onClosed);
+  };
+
+  const use = (number: number): HostedSignal => {
+    const signal = signals.get(number) ?? { controller: new AbortController(), calls: 0 };
+    signals.set(number, signal);
+    signal.calls += 1;
+    return signal;
+  };
+
+  return (message) => {
+    if ('fired' in message) signals.get(message.fired)?.controller.abort();
+    else for (const asked of message) void take(asked);
+  };
+}
+
+const NEVER = new AbortController().signal;
+
+function perform(sandbox: Sandbox, call: Call, signal: AbortSignal = NEVER): unknown {
+  switch (call.method) {
+    case 'move':
+      return sandbox.move(call.request, signal) satisfies Promise<MoveResult>;
+    case 'deliver':
+      return sandbox.deliver(call.copies, call.position);
+    case 'deliveredTo':
+      return sandbox.deliveredTo();
+    case 'whenDelivered':
+      return sandbox.whenDelivered(call.position, signal);
+    case 'setFault':
+      return sandbox.setFault(call.tenant, call.mailbox, call.fault);
+    case 'clearFault':
+      return sandbox.clearFault(call.tenant, call.mailbox);
+    case 'faults':
+      return sandbox.faults(call.tenant);
+    case 'close':
+      return sandbox.close();
+  }
+}
