@@ -47,6 +47,9 @@ export interface ExecutorOptions {
   readonly flushMs: number;
 }
 
+/** Why a call is given up. Made once: an error of its own for every batch would take longer than to end the batch. */
+const ENDED = new DOMException('the copies of the batch are ended', 'AbortError');
+
 /** A mailbox that asks for less is left in peace for so long all the same. */
 const SHORTEST_REST_MS = 100;
 
@@ -234,16 +237,14 @@ async function endsWithin(work: Promise<unknown>, ms: number): Promise<boolean> 
 class CopyDeadlines {
   private readonly controller = new AbortController();
   private readonly timer: NodeJS.Timeout;
-  private readonly ended: Promise<CopyResult | undefined>;
-  private end: (result: CopyResult | undefined) => void = () => undefined;
+  /** What ends each work that is under way. */
+  private readonly open = new Set<(result: CopyResult | undefined) => void>();
+  private over: { readonly result: CopyResult | undefined } | undefined;
 
   constructor(
     ms: number,
     private readonly stopping: AbortSignal,
   ) {
-    this.ended = new Promise((resolve) => {
-      this.end = resolve;
-    });
     // Every copy that waits listens to it: Node would take so many for a leak, and warn.
     setMaxListeners(Infinity, this.controller.signal);
     this.timer = setTimeout(() => {
@@ -259,12 +260,25 @@ class CopyDeadlines {
   }
 
   get areOver(): boolean {
-    return this.signal.aborted;
+    return this.over !== undefined;
   }
 
   /** What the work answers; timedOut when the deadline comes first; undefined when the work is ended first. */
   within<T>(work: Promise<T>): Promise<T | CopyResult | undefined> {
-    return Promise.race([work, this.ended]);
+    return new Promise((resolve, reject) => {
+      if (this.over === undefined) this.open.add(resolve);
+      else resolve(this.over.result);
+      work.then(
+        (answer) => {
+          this.open.delete(resolve);
+          resolve(answer);
+        },
+        (error: unknown) => {
+          this.open.delete(resolve);
+          reject(error as Error);
+        },
+      );
+    });
   }
 
   /** Ends what is still open, and begins nothing more. */
@@ -275,7 +289,9 @@ class CopyDeadlines {
   private endAll(result: CopyResult | undefined): void {
     clearTimeout(this.timer);
     this.stopping.removeEventListener('abort', this.close);
-    this.end(result);
-    this.controller.abort();
+    this.over ??= { result };
+    for (const end of this.open) end(this.over.result);
+    this.open.clear();
+    this.controller.abort(ENDED);
   }
 }

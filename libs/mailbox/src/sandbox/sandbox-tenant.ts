@@ -49,6 +49,21 @@ export interface SandboxOptions {
   readonly clock?: Clock;
 }
 
+/**
+ * What most moves are: a copy that is there, that this operation has not moved yet, in a mailbox without a fault. Gives the
+ * folder it was in; nothing when it is any other move, which is then looked at.
+ */
+const MOVE = `
+  UPDATE copies SET previousFolder = folder, folder = ?6
+  WHERE tenant = ?1 AND mailbox = ?2 AND networkMessageId = ?3 AND copyKind = ?4
+    AND folder NOT IN (?6, '${Folders.recoverablePurges}') AND folder = coalesce(?7, folder)
+    AND NOT EXISTS(
+      SELECT 1 FROM moves
+      WHERE operationId = ?5 AND tenant = ?1 AND mailbox = ?2 AND networkMessageId = ?3 AND copyKind = ?4
+    )
+    AND NOT EXISTS(SELECT 1 FROM faults WHERE tenant = ?1 AND mailbox = ?2)
+  RETURNING previousFolder AS folder`;
+
 /** All that a move depends on, in one row: the fault of its mailbox, what the same operation did before, and the copy. */
 const SITUATION = `
   SELECT fault, remaining, fromFolder, toFolder, copies.tenant IS NOT NULL AS isThere, folder
@@ -89,9 +104,9 @@ const SCHEMA = `
     copyKind TEXT NOT NULL,
     fromFolder TEXT NOT NULL,
     toFolder TEXT NOT NULL,
-    at TEXT NOT NULL,
-    UNIQUE(tenant, operationId, mailbox, networkMessageId, copyKind)
+    at TEXT NOT NULL
   );
+  CREATE INDEX IF NOT EXISTS movesOfOperation ON moves(operationId);
   CREATE TABLE IF NOT EXISTS faults(
     tenant TEXT NOT NULL,
     mailbox TEXT NOT NULL,
@@ -285,6 +300,8 @@ export class SandboxTenant extends Sandbox {
    */
   private attempt(request: MoveRequest, signal: AbortSignal): Answer {
     if (signal.aborted) return giveUp;
+    const moved = this.moveAtOnce(request);
+    if (moved !== undefined) return () => moved;
     const situation = this.situation(request);
     const fault = this.useFault(request, situation);
     switch (fault?.kind) {
@@ -305,6 +322,13 @@ export class SandboxTenant extends Sandbox {
         return () => result;
       }
     }
+  }
+
+  /** Undefined when there is more to say of it than that it moved. */
+  private moveAtOnce(request: MoveRequest): MoveResult | undefined {
+    const { operationId, to, onlyFrom } = request;
+    const row = this.file.get(MOVE, ...keyOf(request), operationId, to, onlyFrom ?? null);
+    return row === undefined ? undefined : this.noted(request, textOf(row, 'folder'));
   }
 
   private async moveAfter(delayMs: number, request: MoveRequest, signal: AbortSignal): Promise<MoveResult> {
@@ -357,24 +381,24 @@ export class SandboxTenant extends Sandbox {
     if (folder === Folders.recoverablePurges) return { kind: 'notFound' };
     if (folder === to) return { kind: 'alreadyInDestination', folder };
     if (onlyFrom !== undefined && folder !== onlyFrom) return { kind: 'movedSince', folder };
-    this.relocate(request, folder);
-    return { kind: 'moved', from: folder, to };
-  }
-
-  private relocate(request: MoveRequest, from: Folder): void {
-    const { tenant, operationId, to } = request;
-    const key = keyOf(request);
     this.file.run(
       `UPDATE copies SET previousFolder = folder, folder = ?
        WHERE tenant = ? AND mailbox = ? AND networkMessageId = ? AND copyKind = ?`,
-      ...[to, ...key],
+      ...[to, ...keyOf(request)],
     );
-    const [, mailbox, networkMessageId, copyKind] = key;
+    return this.noted(request, folder);
+  }
+
+  /** Of a copy that has just been moved: the journal has it, so that a repeat is answered as this one is. */
+  private noted(request: MoveRequest, from: Folder): MoveResult {
+    const { operationId, to } = request;
+    const [tenant, mailbox, networkMessageId, copyKind] = keyOf(request);
     this.file.run(
       `INSERT INTO moves(tenant, operationId, mailbox, networkMessageId, copyKind, fromFolder, toFolder, at)
        VALUES(?, ?, ?, ?, ?, ?, ?, ?)`,
       ...[tenant, operationId, mailbox, networkMessageId, copyKind, from, to, this.clock.now().toISOString()],
     );
+    return { kind: 'moved', from, to };
   }
 
   private place(copy: SandboxCopy): void {

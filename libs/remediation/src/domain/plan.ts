@@ -199,6 +199,23 @@ export const MAX_BATCH_COPIES = 500;
 /** Leaves room under the 1 MiB of one append for metadata, and for the outcomes of the batch, which hold no subjects. */
 export const MAX_BATCH_BYTES = 512 * 1024;
 
+/** Texts that JSON holds as they are, a byte a character. */
+const PLAIN = /^[ !#-[\]-~]*$/;
+
+const sizeOfText = (text: string): number =>
+  PLAIN.test(text) ? text.length + 2 : Buffer.byteLength(JSON.stringify(text));
+
+const TARGET_FRAME = '{"message":,"kind":,"mailbox":,"to":,"onlyFrom":,"notRemediable":},'.length;
+
+/** Bytes of JSON of a target at most, without its message. Added up, since writing each as JSON took as long as to plan it. */
+const sizeOfTarget = ({ kind, mailbox, to, onlyFrom, notRemediable }: PlannedCopy): number =>
+  TARGET_FRAME +
+  sizeOfText(kind) +
+  sizeOfText(mailbox) +
+  sizeOfText(to) +
+  sizeOfText(onlyFrom ?? '') +
+  sizeOfText(notRemediable ?? '');
+
 /** Cuts a stream of copies into batches by count and by bytes of JSON. @param first the number of the first batch */
 export function batcher(
   limits: { copies: number; bytes: number } = { copies: MAX_BATCH_COPIES, bytes: MAX_BATCH_BYTES },
@@ -222,7 +239,7 @@ export function batcher(
   const isKnown = (message: PlannedMessage): boolean =>
     messages.at(-1)?.networkMessageId === message.networkMessageId;
   const sizeOf = (copy: PlannedCopy): number =>
-    Buffer.byteLength(JSON.stringify(isKnown(copy.message) ? { ...copy, message: 0 } : copy));
+    sizeOfTarget(copy) + (isKnown(copy.message) ? 1 : Buffer.byteLength(JSON.stringify(copy.message)));
 
   return {
     add(copy) {
