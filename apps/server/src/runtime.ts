@@ -72,16 +72,7 @@ export class Runtime {
       removeOldViews(config);
       stores = await openStores(config, connections);
       const sandbox = await openSandbox(config);
-      return new Runtime(
-        config,
-        logger,
-        clock,
-        stores,
-        connections,
-        sandbox,
-        lock,
-        webhookKeys,
-      );
+      return new Runtime(config, logger, clock, stores, connections, sandbox, lock, webhookKeys);
     } catch (error) {
       await stores?.close();
       lock?.release();

@@ -199,7 +199,7 @@ describe('isLoopback', () => {
 describe('configHelp', () => {
   it('has a line for every variable, with its default', () => {
     const lines = configHelp().split('\n');
-    expect(lines).toHaveLength(47);
+    expect(lines).toHaveLength(48);
     expect(lines.every((line) => /^(CLAWBACK_[A-Z_]+|ROLES) {2,}\S+ {2,}\S.*\.$/.test(line))).toBe(true);
     expect(lines.find((line) => line.startsWith('CLAWBACK_PORT '))).toContain(' 8080 ');
     expect(lines.find((line) => line.startsWith('CLAWBACK_ISSUER '))).toContain(' (none) ');

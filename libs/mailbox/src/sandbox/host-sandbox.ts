@@ -1,4 +1,4 @@
-import type { MoveResult } from '../mailbox-gateway.js';
+import { setMaxListeners } from 'node:events';
 import { plainError, type Answered, type Asked, type Call, type Message } from './sandbox-messages.js';
 import type { Sandbox } from './sandbox.js';
 
@@ -21,6 +21,8 @@ export function hostSandbox(
 ): (message: Message) => void {
   const signals = new Map<number, HostedSignal>();
   let answers: Answered[] = [];
+  let underWay = 0;
+  let isClosed = false;
 
   const answer = (answered: Answered): void => {
     answers.push(answered);
@@ -33,6 +35,7 @@ export function hostSandbox(
   };
 
   const take = async ({ id, call, signal: number }: Asked): Promise<void> => {
+    underWay += 1;
     const signal = number === undefined ? undefined : use(number);
     try {
       answer({ id, value: await perform(sandbox, call, signal?.controller.signal) });
@@ -43,12 +46,20 @@ export function hostSandbox(
       signal.calls -= 1;
       if (signal.calls === 0) signals.delete(number);
     }
-    if (call.method === 'close') queueMicrotask(onClosed);
+    isClosed ||= call.method === 'close';
+    underWay -= 1;
+    // What was under way when it was closed is answered first.
+    if (isClosed && underWay === 0) queueMicrotask(onClosed);
   };
 
   const use = (number: number): HostedSignal => {
-    const signal = signals.get(number) ?? { controller: new AbortController(), calls: 0 };
-    signals.set(number, signal);
+    let signal = signals.get(number);
+    if (signal === undefined) {
+      signal = { controller: new AbortController(), calls: 0 };
+      // Every copy that waits listens to it: Node would take so many for a leak, and warn.
+      setMaxListeners(Infinity, signal.controller.signal);
+      signals.set(number, signal);
+    }
     signal.calls += 1;
     return signal;
   };
@@ -59,12 +70,10 @@ export function hostSandbox(
   };
 }
 
-const NEVER = new AbortController().signal;
-
-function perform(sandbox: Sandbox, call: Call, signal: AbortSignal = NEVER): unknown {
+function perform(sandbox: Sandbox, call: Call, signal: AbortSignal | undefined): unknown {
   switch (call.method) {
     case 'move':
-      return sandbox.move(call.request, signal) satisfies Promise<MoveResult>;
+      return sandbox.move(call.request, signal ?? new AbortController().signal);
     case 'deliver':
       return sandbox.deliver(call.copies, call.position);
     case 'deliveredTo':

@@ -25,8 +25,7 @@ export interface Asked {
 export type Message = readonly Asked[] | { readonly fired: number };
 
 export type Answered =
-  | { readonly id: number; readonly value: unknown }
-  | { readonly id: number; readonly fault: PlainError };
+  { readonly id: number; readonly value: unknown } | { readonly id: number; readonly fault: PlainError };
 
 /** An error on its way to another thread, which would keep its name and message alone. */
 export type PlainError =

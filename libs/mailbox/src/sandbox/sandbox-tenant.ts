@@ -9,7 +9,15 @@ import {
 } from '#libs/kernel';
 import { SqliteFile, type SqlRow } from '#libs/sqlite';
 import { Folders, MailboxError, type Folder, type MoveRequest, type MoveResult } from '../mailbox-gateway.js';
-import { giveUp, refuseWhenFired, Sandbox, type CopyKind, type Fault, type MailboxFault, type SandboxCopy } from './sandbox.js';
+import {
+  giveUp,
+  refuseWhenFired,
+  Sandbox,
+  type CopyKind,
+  type Fault,
+  type MailboxFault,
+  type SandboxCopy,
+} from './sandbox.js';
 
 /**
  * Moves of one transaction: enough that waiting for the disk does not count, and few enough that whoever has asked can go
