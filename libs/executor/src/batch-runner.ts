@@ -275,7 +275,7 @@ class CopyDeadlines {
         },
         (error: unknown) => {
           this.open.delete(resolve);
-          reject(error as Error);
+          reject(error);
         },
       );
     });

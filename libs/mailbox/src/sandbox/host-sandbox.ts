@@ -1,5 +1,12 @@
 import { setMaxListeners } from 'node:events';
-import { plainError, type Answered, type Asked, type Call, type Message } from './sandbox-messages.js';
+import {
+  plainError,
+  unpacked,
+  type Answered,
+  type Asked,
+  type Call,
+  type Message,
+} from './sandbox-messages.js';
 import type { Sandbox } from './sandbox.js';
 
 /** A signal of the other side, while calls that it belongs to are under way. */
@@ -66,7 +73,7 @@ export function hostSandbox(
 
   return (message) => {
     if ('fired' in message) signals.get(message.fired)?.controller.abort();
-    else for (const asked of message) void take(asked);
+    else for (const asked of message) void take(unpacked(asked));
   };
 }
 

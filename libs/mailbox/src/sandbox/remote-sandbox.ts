@@ -1,6 +1,6 @@
 import { ClawbackError, type Position } from '#libs/kernel';
 import type { MoveRequest, MoveResult } from '../mailbox-gateway.js';
-import { errorOf, type Answered, type Asked, type Call, type Message } from './sandbox-messages.js';
+import { errorOf, packed, type Answered, type Asked, type Call, type Message } from './sandbox-messages.js';
 import { refuseWhenFired, Sandbox, type Fault, type MailboxFault, type SandboxCopy } from './sandbox.js';
 
 /** The way to a sandbox that is elsewhere. */
@@ -109,7 +109,7 @@ export class RemoteSandbox extends Sandbox {
     if (this.asked.length === 0) return;
     const asked = this.asked;
     this.asked = [];
-    this.linked().post(asked);
+    this.linked().post(asked.map(packed));
   }
 
   private linked(): Link {

@@ -1,6 +1,6 @@
 import { ClawbackError, isClawbackError, type ErrorKind, type Position } from '#libs/kernel';
-import { isMailboxError, MailboxError, type MoveRequest } from '../mailbox-gateway.js';
-import type { Fault, SandboxCopy } from './sandbox.js';
+import { isMailboxError, MailboxError, type Folder, type MoveRequest } from '../mailbox-gateway.js';
+import type { CopyKind, Fault, SandboxCopy } from './sandbox.js';
 
 /** What can be asked of a sandbox from elsewhere. */
 export type Call =
@@ -22,7 +22,52 @@ export interface Asked {
 }
 
 /** What is asked in one turn goes together: a message costs more than a move. */
-export type Message = readonly Asked[] | { readonly fired: number };
+export type Message = readonly (Asked | MoveRow)[] | { readonly fired: number };
+
+/**
+ * A move on its way, with 0 for no signal and an empty text for no folder that it has to come from. Of an object every copy
+ * to another thread has the names of its members as well, which takes five times as long.
+ */
+export type MoveRow = readonly [
+  id: number,
+  signal: number,
+  operationId: string,
+  tenant: string,
+  mailbox: string,
+  networkMessageId: string,
+  internetMessageId: string,
+  copyKind: CopyKind,
+  to: Folder,
+  onlyFrom: Folder,
+];
+
+export function packed(asked: Asked): Asked | MoveRow {
+  const { id, call, signal = 0 } = asked;
+  if (call.method !== 'move') return asked;
+  const { operationId, tenant, mailbox, networkMessageId, internetMessageId, copyKind, to } = call.request;
+  const { onlyFrom = '' } = call.request;
+  return [
+    id,
+    signal,
+    operationId,
+    tenant,
+    mailbox,
+    networkMessageId,
+    internetMessageId,
+    copyKind,
+    to,
+    onlyFrom,
+  ];
+}
+
+export function unpacked(asked: Asked | MoveRow): Asked {
+  if ('call' in asked) return asked;
+  const [id, signal, ...rest] = asked;
+  const [operationId, tenant, mailbox, networkMessageId, internetMessageId, copyKind, to, onlyFrom] = rest;
+  const request = { operationId, tenant, mailbox, networkMessageId, internetMessageId, copyKind, to };
+  const call: Call = { method: 'move', request: onlyFrom === '' ? request : { ...request, onlyFrom } };
+  return signal === 0 ? { id, call } : { id, call, signal };
+}
 
 export type Answered =
   { readonly id: number; readonly value: unknown } | { readonly id: number; readonly fault: PlainError };

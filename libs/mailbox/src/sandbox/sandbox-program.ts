@@ -1,6 +1,6 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { hostSandbox } from './host-sandbox.js';
-import { plainError, type Message } from './sandbox-messages.js';
+import { plainError, unpacked, type Message } from './sandbox-messages.js';
 import { SandboxTenant } from './sandbox-tenant.js';
 
 /** A thread that has the sandbox tenant of a file, and does what the server asks of it. */
@@ -27,8 +27,9 @@ function open(): (message: Message) => void {
     // Nothing can be done but to say so, to whatever is asked.
     return (message) => {
       if ('fired' in message) return;
-      port.postMessage(message.map(({ id }) => ({ id, fault: plainError(error) })));
-      if (message.some(({ call }) => call.method === 'close')) port.close();
+      const asked = message.map(unpacked);
+      port.postMessage(asked.map(({ id }) => ({ id, fault: plainError(error) })));
+      if (asked.some(({ call }) => call.method === 'close')) port.close();
     };
   }
 }

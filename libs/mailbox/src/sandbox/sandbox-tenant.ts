@@ -143,6 +143,7 @@ export class SandboxTenant extends Sandbox {
   private readonly clock: Clock;
   private readonly sleepers = new Set<() => void>();
   private readonly asked: AskedMove[] = [];
+  private isMoving = false;
   /** How far was delivered through this object, and when that has to be written at the latest. */
   private passed: Position = START;
   private writeAt = 0;
@@ -191,7 +192,7 @@ export class SandboxTenant extends Sandbox {
     refuseWhenFired(signal);
     const answer = await new Promise<Answer>((resolve, reject) => {
       this.asked.push({ request, signal, resolve, reject });
-      if (this.asked.length === 1) void this.moveAllAsked();
+      if (!this.isMoving) void this.moveAllAsked();
     });
     return answer();
   }
@@ -269,6 +270,7 @@ export class SandboxTenant extends Sandbox {
 
   /** The moves that are asked for, {@link MOVES_AT_ONCE} in a transaction. Never rejects. */
   private async moveAllAsked(): Promise<void> {
+    this.isMoving = true;
     while (this.asked.length > 0) {
       let taken: readonly AskedMove[] = [];
       try {
@@ -288,6 +290,7 @@ export class SandboxTenant extends Sandbox {
         for (const { reject } of taken) reject(error);
       }
     }
+    this.isMoving = false;
   }
 
   /** What is wrong with one move fails no other; it is found before anything is written. */

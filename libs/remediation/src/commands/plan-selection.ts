@@ -157,17 +157,24 @@ export async function planNamed(
   return { plan, tally, batches, selectionHash: hash.end() };
 }
 
+/** A call of the hash for each key would take longer than to hash it. */
+const HASHED_AT_ONCE = 65_536;
+
 /** Hashes what is selected, key by key. */
 export function selectionHasher(rules: Readonly<Record<string, unknown>>): {
   add(key: string): void;
   end(): string;
 } {
-  const hash = createHash('sha256').update(`${canonicalJson(rules)}\n`);
+  const hash = createHash('sha256');
+  let lines = `${canonicalJson(rules)}\n`;
   return {
     add(key) {
-      hash.update(`${key}\n`);
+      lines += `${key}\n`;
+      if (lines.length < HASHED_AT_ONCE) return;
+      hash.update(lines);
+      lines = '';
     },
-    end: () => hash.digest('hex'),
+    end: () => hash.update(lines).digest('hex'),
   };
 }
 
