@@ -31,7 +31,7 @@ describe('loadConfig', () => {
         huntingLimitBytes: 67_108_864,
         requestTimeoutMs: 300_000,
       },
-      process: { roles: 'api,projections,executor' },
+      process: { roles: 'api,projections,executor', sandboxThread: 'true' },
       stores: { mongoDatabase: 'clawback' },
       data: { directory: '.clawback' },
       auth: { audience: 'clawback' },

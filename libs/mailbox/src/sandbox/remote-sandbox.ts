@@ -75,7 +75,7 @@ export class RemoteSandbox extends Sandbox {
     return (await this.ask({ method: 'faults', tenant })) as readonly MailboxFault[];
   }
 
-  /** Finishes the moves that are under way, and waits for the end of the other side. Idempotent. */
+  /** Ends the other side in order, and waits for that. Idempotent. */
   override close(): Promise<void> {
     this.closing ??= new Promise<void>((resolve) => {
       this.ended = resolve;

@@ -131,7 +131,7 @@ const SCHEMA = `
 
 /**
  * A mail tenant of its own in one SQLite file: durable, with faults that can be injected while it runs. Hundreds of
- * moves in one turn of the event loop share one commit. Mailbox addresses are compared in lower case.
+ * moves share one commit. Mailbox addresses are compared in lower case.
  *
  * Every real move is remembered by its operation id, also when other operations followed; a refusal changed nothing, so
  * a repeat of it is looked at afresh.
@@ -261,7 +261,7 @@ export class SandboxTenant extends Sandbox {
     return rows.map((row) => ({ mailbox: textOf(row, 'mailbox'), fault: faultOf(row) }));
   }
 
-  /** Finishes the moves that are under way; calls that hang or wait are told `unavailable`. Idempotent. */
+  /** Finishes the moves that have begun; calls that wait for their turn or hang are told `unavailable`. Idempotent. */
   override close(): Promise<void> {
     this.file.close();
     this.wake();
