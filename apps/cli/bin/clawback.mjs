@@ -1,4 +1,4 @@
-#!/usr/bin/env -S node --max-semi-space-size=64
+#!/usr/bin/env -S node --min-semi-space-size=64 --max-semi-space-size=64
 import { existsSync } from 'node:fs';
 
 const main = new URL('../../../dist/apps/cli/src/main.js', import.meta.url);
