@@ -265,19 +265,14 @@ class CopyDeadlines {
 
   /** What the work answers; timedOut when the deadline comes first; undefined when the work is ended first. */
   within<T>(work: Promise<T>): Promise<T | CopyResult | undefined> {
-    return new Promise((resolve, reject) => {
+    return new Promise((resolve) => {
       if (this.over === undefined) this.open.add(resolve);
       else resolve(this.over.result);
-      work.then(
-        (answer) => {
-          this.open.delete(resolve);
-          resolve(answer);
-        },
-        (error: unknown) => {
-          this.open.delete(resolve);
-          reject(error);
-        },
-      );
+      const settle = (): void => {
+        this.open.delete(resolve);
+        resolve(work);
+      };
+      work.then(settle, settle);
     });
   }
 

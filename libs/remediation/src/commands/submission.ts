@@ -76,6 +76,8 @@ export async function plannedBatch(
   throw new Error(`batch ${String(batch)} of plan ${planId} was not planned`);
 }
 
+const ENDS: ReadonlySet<string> = new Set<BatchEvent['type']>(['BatchSettled', 'BatchWithdrawn']);
+
 /** The tally of a batch that has come to its end: its last event says everything, the others need not be read. */
 export async function settledTally(
   store: EventStore,
@@ -84,6 +86,8 @@ export async function settledTally(
 ): Promise<Tally | undefined> {
   const newestFirst = { direction: 'backwards', maxCount: 1 } as const;
   for await (const recorded of store.readStream(batchStream(planId, batch), newestFirst)) {
+    // Of most batches that is the plan, which takes longer to check than all else here.
+    if (!ENDS.has(recorded.type)) return undefined;
     const event = batchCodecs.decode(recorded);
     if (event?.type === 'BatchSettled' || event?.type === 'BatchWithdrawn') return event.data.tally;
   }
