@@ -67,13 +67,15 @@ export class Runtime {
     const lock = embedded ? lockDataDirectory(config.data.directory) : undefined;
     const connections = new Connections(logger);
     let stores: Stores | undefined;
+    let sandbox: Sandbox | undefined;
     try {
       const webhookKeys = new WebhookKeys(await webhookKey(config));
       removeOldViews(config);
       stores = await openStores(config, connections);
-      const sandbox = await openSandbox(config);
+      sandbox = await openSandbox(config);
       return new Runtime(config, logger, clock, stores, connections, sandbox, lock, webhookKeys);
     } catch (error) {
+      await sandbox?.close();
       await stores?.close();
       lock?.release();
       throw error;
