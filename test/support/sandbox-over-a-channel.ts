@@ -1,16 +1,12 @@
 import { MessageChannel } from 'node:worker_threads';
-import { hostSandbox, RemoteSandbox, type Connect, type SandboxTenant } from '#libs/mailbox/sandbox';
+import { hostSandbox, RemoteSandbox, type Sandbox } from '#libs/mailbox/sandbox';
 
 /** A sandbox at the other end of a channel, as that of a thread is, but in this one. */
-export const sandboxOverAChannel = (open: () => SandboxTenant): RemoteSandbox =>
-  new RemoteSandbox(overAChannel(open));
-
-export const overAChannel =
-  (open: () => SandboxTenant): Connect =>
-  ({ onAnswers, onEnd }) => {
+export const sandboxOverAChannel = (open: () => Sandbox): Sandbox =>
+  new RemoteSandbox(({ onAnswers, onEnd }) => {
     const { port1: here, port2: there } = new MessageChannel();
     const take = hostSandbox(
-      open(),
+      open,
       (answers) => {
         there.postMessage(answers);
       },
@@ -28,4 +24,4 @@ export const overAChannel =
         here.postMessage(message);
       },
     };
-  };
+  });

@@ -17,16 +17,18 @@ interface HostedSignal {
 
 /**
  * Does in a sandbox what the other side asks for. What is answered in one turn goes in one message.
+ * @param open opens the sandbox, when it is first asked for something; why it cannot be is answered.
  * @param post sends answers to the other side.
  * @param onClosed called once the sandbox is closed, and everything is answered.
  * @returns what takes the messages of the other side.
  */
 export function hostSandbox(
-  sandbox: Sandbox,
+  open: () => Sandbox,
   post: (answers: readonly Answered[]) => void,
   onClosed: () => void,
 ): (message: Message) => void {
   const signals = new Map<number, HostedSignal>();
+  let sandbox: Sandbox | undefined;
   let answers: Answered[] = [];
   let underWay = 0;
   let isClosed = false;
@@ -45,7 +47,7 @@ export function hostSandbox(
     underWay += 1;
     const signal = number === undefined ? undefined : use(number);
     try {
-      answer({ id, value: await perform(sandbox, call, signal?.controller.signal) });
+      answer({ id, value: await perform((sandbox ??= open()), call, signal?.controller.signal) });
     } catch (error) {
       answer({ id, fault: plainError(error) });
     }

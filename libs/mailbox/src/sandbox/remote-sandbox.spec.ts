@@ -41,7 +41,7 @@ describe('RemoteSandbox', () => {
         onEnd(error);
       };
       const take = hostSandbox(
-        tenant,
+        () => tenant,
         (answers) => {
           answered.push(answers);
           // As far as it can be copied, as between threads.

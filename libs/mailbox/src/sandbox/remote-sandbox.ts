@@ -1,7 +1,14 @@
 import { ClawbackError, type Position } from '#libs/kernel';
 import type { MoveRequest, MoveResult } from '../mailbox-gateway.js';
 import { errorOf, packed, type Answered, type Asked, type Call, type Message } from './sandbox-messages.js';
-import { refuseWhenFired, Sandbox, type Fault, type MailboxFault, type SandboxCopy } from './sandbox.js';
+import {
+  refuseWhenFired,
+  Sandbox,
+  sandboxClosed,
+  type Fault,
+  type MailboxFault,
+  type SandboxCopy,
+} from './sandbox.js';
 
 /** The way to a sandbox that is elsewhere. */
 export interface Link {
@@ -88,7 +95,7 @@ export class RemoteSandbox extends Sandbox {
   private ask(call: Call, signal?: AbortSignal): Promise<unknown> {
     return new Promise<unknown>((resolve, reject) => {
       refuseWhenFired(signal);
-      if (this.closing !== undefined) throw closed();
+      if (this.closing !== undefined) throw sandboxClosed();
       this.waiting.set(this.post(call, signal), { resolve, reject, signal });
     });
   }
@@ -135,7 +142,7 @@ export class RemoteSandbox extends Sandbox {
     this.asked = [];
     for (const { reject, signal } of left) {
       this.release(signal);
-      reject(this.closing === undefined ? gone(cause) : closed());
+      reject(this.closing === undefined ? gone(cause) : sandboxClosed());
     }
     this.ended();
   };
@@ -165,9 +172,6 @@ export class RemoteSandbox extends Sandbox {
     this.signals.delete(signal);
   }
 }
-
-const closed = (): ClawbackError =>
-  new ClawbackError('unavailable', 'sandboxClosed', 'the sandbox tenant is closed');
 
 const gone = (cause: unknown): ClawbackError =>
   new ClawbackError('unavailable', 'sandboxUnavailable', 'the sandbox tenant has ended', {}, { cause });

@@ -13,6 +13,7 @@ import {
   giveUp,
   refuseWhenFired,
   Sandbox,
+  sandboxClosed,
   type CopyKind,
   type Fault,
   type MailboxFault,
@@ -58,8 +59,8 @@ export interface SandboxOptions {
 }
 
 /**
- * What most moves are: a copy that is there, that this operation has not moved yet, in a mailbox without a fault. Gives the
- * folder it was in; nothing when it is any other move, which is then looked at.
+ * Moves a copy that is there and that this operation has not moved yet, in a mailbox without a fault or whatever its fault
+ * is (the last value). Gives the folder it was in; nothing when it is any other move.
  */
 const MOVE = `
   UPDATE copies SET previousFolder = folder, folder = ?6
@@ -69,7 +70,7 @@ const MOVE = `
       SELECT 1 FROM moves
       WHERE operationId = ?5 AND tenant = ?1 AND mailbox = ?2 AND networkMessageId = ?3 AND copyKind = ?4
     )
-    AND NOT EXISTS(SELECT 1 FROM faults WHERE tenant = ?1 AND mailbox = ?2)
+    AND (?8 OR NOT EXISTS(SELECT 1 FROM faults WHERE tenant = ?1 AND mailbox = ?2))
   RETURNING previousFolder AS folder`;
 
 /** All that a move depends on, in one row: the fault of its mailbox, what the same operation did before, and the copy. */
@@ -311,7 +312,8 @@ export class SandboxTenant extends Sandbox {
    */
   private attempt(request: MoveRequest, signal: AbortSignal): Answer {
     if (signal.aborted) return giveUp;
-    const moved = this.moveAtOnce(request);
+    // What most moves are is done at once, and looked at only when it is not.
+    const moved = this.tryToMove(request, { despiteFault: false });
     if (moved !== undefined) return () => moved;
     const situation = this.situation(request);
     const fault = this.useFault(request, situation);
@@ -336,9 +338,12 @@ export class SandboxTenant extends Sandbox {
   }
 
   /** Undefined when there is more to say of it than that it moved. */
-  private moveAtOnce(request: MoveRequest): MoveResult | undefined {
-    const { operationId, to, onlyFrom } = request;
-    const row = this.file.get(MOVE, ...keyOf(request), operationId, to, onlyFrom ?? null);
+  private tryToMove(
+    request: MoveRequest,
+    { despiteFault }: { readonly despiteFault: boolean },
+  ): MoveResult | undefined {
+    const { operationId, to, onlyFrom = null } = request;
+    const row = this.file.get(MOVE, ...keyOf(request), operationId, to, onlyFrom, despiteFault ? 1 : 0);
     return row === undefined ? undefined : this.noted(request, textOf(row, 'folder'));
   }
 
@@ -380,7 +385,7 @@ export class SandboxTenant extends Sandbox {
   }
 
   private carryOut(request: MoveRequest, situation: SqlRow): MoveResult {
-    const { to, onlyFrom } = request;
+    const { to } = request;
     if (situation.fromFolder !== null) {
       return { kind: 'moved', from: textOf(situation, 'fromFolder'), to: textOf(situation, 'toFolder') };
     }
@@ -391,13 +396,8 @@ export class SandboxTenant extends Sandbox {
     const folder = textOf(situation, 'folder');
     if (folder === Folders.recoverablePurges) return { kind: 'notFound' };
     if (folder === to) return { kind: 'alreadyInDestination', folder };
-    if (onlyFrom !== undefined && folder !== onlyFrom) return { kind: 'movedSince', folder };
-    this.file.run(
-      `UPDATE copies SET previousFolder = folder, folder = ?
-       WHERE tenant = ? AND mailbox = ? AND networkMessageId = ? AND copyKind = ?`,
-      ...[to, ...keyOf(request)],
-    );
-    return this.noted(request, folder);
+    // Of all that keeps it from moving only the folder that it has to come from is left.
+    return this.tryToMove(request, { despiteFault: true }) ?? { kind: 'movedSince', folder };
   }
 
   /** Of a copy that has just been moved: the journal has it, so that a repeat is answered as this one is. */
@@ -518,7 +518,7 @@ export class SandboxTenant extends Sandbox {
 
   private refuseWhenClosed(): void {
     if (!this.file.isOpen) {
-      throw new ClawbackError('unavailable', 'sandboxClosed', 'the sandbox tenant is closed');
+      throw sandboxClosed();
     }
   }
 }

@@ -1,4 +1,4 @@
-import type { Position } from '#libs/kernel';
+import { ClawbackError, type Position } from '#libs/kernel';
 import { MailboxError, MailboxGateway, type Folder, type MoveRequest } from '../mailbox-gateway.js';
 
 export type CopyKind = MoveRequest['copyKind'];
@@ -75,3 +75,6 @@ export const giveUp = (): never => {
 export function refuseWhenFired(signal: AbortSignal | undefined): void {
   if (signal?.aborted) giveUp();
 }
+
+export const sandboxClosed = (): ClawbackError =>
+  new ClawbackError('unavailable', 'sandboxClosed', 'the sandbox tenant is closed');
