@@ -383,6 +383,12 @@ describe(`a refused write: ${mongoName}`, () => {
 });
 
 describe(`a server that does not answer: ${mongoName}`, () => {
+  const large = Array.from({ length: 40 }, (_, index) => ({
+    id: String(index),
+    position: 1n,
+    doc: { seen: 1, filler: 'x'.repeat(500_000) },
+  }));
+
   it('holds up no commit that is larger than what sockets hold, and no close after it', async () => {
     const proxy = await startTcpProxy(mongo.address);
     try {
@@ -390,12 +396,30 @@ describe(`a server that does not answer: ${mongoName}`, () => {
       const store = openStore({ url: mongo.urlBy(proxy.port), timeoutMs: 500 });
       await store.prepare(view);
       proxy.hang();
-      const large = Array.from({ length: 40 }, (_, index) => ({
-        id: String(index),
-        position: 1n,
-        doc: { seen: 1, filler: 'x'.repeat(500_000) },
-      }));
       await expect(store.commit(view, large, 1n)).rejects.toMatchObject({ kind: 'unavailable' });
+      await store.close();
+    } finally {
+      await proxy.close();
+    }
+  });
+
+  it('is unavailable when it dies in the middle of a commit that is larger than what sockets hold', async () => {
+    const proxy = await startTcpProxy(mongo.address);
+    try {
+      const store = openStore({ url: mongo.urlBy(proxy.port) });
+      const view = talliesView();
+      await store.prepare(view);
+      proxy.hang();
+      const refused = expect(store.commit(view, large, 1n)).rejects.toMatchObject({
+        kind: 'unavailable',
+        code: 'readStoreUnavailable',
+      });
+      // By then it waits for its socket: nobody reads what it writes.
+      await pause(500);
+      proxy.reset();
+      await refused;
+      proxy.goOn();
+      await store.commit(view, large, 1n);
       await store.close();
     } finally {
       await proxy.close();

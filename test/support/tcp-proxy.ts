@@ -8,6 +8,8 @@ export interface TcpProxy {
   /** From now on nothing is forwarded, of old connections and of new ones. */
   hang(): void;
   goOn(): void;
+  /** Ends every connection at once, as the death of a process with unread data does. */
+  reset(): void;
   close(): Promise<void>;
 }
 
@@ -44,6 +46,9 @@ export async function startTcpProxy(target: {
     goOn() {
       hanging = false;
       for (const socket of sockets) socket.resume();
+    },
+    reset() {
+      for (const socket of sockets) socket.resetAndDestroy();
     },
     async close() {
       for (const socket of sockets) socket.destroy();

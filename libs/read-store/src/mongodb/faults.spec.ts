@@ -5,11 +5,13 @@ import {
   MongoInvalidArgumentError,
   MongoNetworkError,
   MongoServerError,
+  MongoUnexpectedServerResponseError,
 } from 'mongodb';
 import { guarded, isDuplicateKey } from './faults.js';
 
 const answer = (code: number): MongoServerError =>
   new MongoServerError({ message: 'said by a server', code });
+const ofSystem = (message: string, more: object): Error => Object.assign(new Error(message), more);
 const inBulk = (error: Error): MongoBulkWriteError => new MongoBulkWriteError(error, {} as never);
 const failing = (error: Error): Promise<never> => guarded(() => Promise.reject(error));
 
@@ -17,6 +19,13 @@ describe('faults of MongoDB', () => {
   it.each<[string, Error]>([
     ['a broken connection', new MongoNetworkError('closed')],
     ['a broken connection in the middle of a bulk write', inBulk(new MongoNetworkError('closed'))],
+    ['a connection that broke under a writer', ofSystem('write EPIPE', { code: 'EPIPE', syscall: 'write' })],
+    [
+      'a connection that broke in the middle of a bulk write',
+      inBulk(ofSystem('read ECONNRESET', { code: 'ECONNRESET', syscall: 'read' })),
+    ],
+    ['a socket that was closed before', ofSystem('destroyed', { code: 'ERR_STREAM_DESTROYED' })],
+    ['no answer at all', new MongoUnexpectedServerResponseError('Unable to get response from server')],
     ['a client that was closed', new MongoClientClosedError()],
     ['a server that shuts down', answer(91)],
     ['a server that is the primary no more', answer(10107)],

@@ -1,3 +1,4 @@
+import { types } from 'node:util';
 import {
   MongoBulkWriteError,
   MongoClientClosedError,
@@ -9,11 +10,12 @@ import {
   MongoServerError,
   MongoSystemError,
   MongoTopologyClosedError,
+  MongoUnexpectedServerResponseError,
   MongoWriteConcernError,
 } from 'mongodb';
 import { ClawbackError } from '#libs/kernel';
 
-/** No server, no answer in time, a connection that broke, or a client that was closed. */
+/** No server, no answer in time or half of one, a connection that broke, or a client that was closed. */
 const FAULTS = [
   MongoNetworkError,
   MongoSystemError,
@@ -23,11 +25,15 @@ const FAULTS = [
   MongoNotConnectedError,
   MongoServerClosedError,
   MongoTopologyClosedError,
+  MongoUnexpectedServerResponseError,
   MongoWriteConcernError,
 ] as const;
 
 /** Faults that the driver has classes for, but does not export. */
 const FAULT_NAMES: ReadonlySet<string> = new Set(['MongoWaitQueueTimeoutError', 'MongoPoolClosedError']);
+
+/** Of a socket that was closed under a writer; what the system says of one has a `syscall`. */
+const SOCKET_CODES: ReadonlySet<unknown> = new Set(['ERR_STREAM_DESTROYED', 'ERR_STREAM_WRITE_AFTER_END']);
 
 /**
  * What a server answers while it shuts down, changes its primary, or cannot reach the others; by MongoDB's codes. A
@@ -88,9 +94,17 @@ export const isDuplicateKey = (error: unknown): boolean =>
 function isFault(error: unknown): error is Error {
   // The driver wraps whatever a bulk write met.
   const { errorResponse } = error instanceof MongoBulkWriteError ? error : { errorResponse: undefined };
-  if (errorResponse instanceof Error && errorResponse !== error) return isFault(errorResponse);
+  if (types.isNativeError(errorResponse) && errorResponse !== error) return isFault(errorResponse);
   if (FAULTS.some((fault) => error instanceof fault)) return true;
-  if (!(error instanceof Error)) return false;
-  if (!(error instanceof MongoServerError)) return FAULT_NAMES.has(error.name);
+  // What a socket says may be of another realm than ours.
+  if (!types.isNativeError(error)) return false;
+  if (!(error instanceof MongoServerError)) return FAULT_NAMES.has(error.name) || isOfSocket(error);
   return FAULT_CODES.has(Number(error.code)) || FAULT_LABELS.some((label) => error.hasErrorLabel(label));
 }
+
+/**
+ * The driver (7.9) wraps what its sockets say, except when that comes while a request waits for its socket: one that is
+ * larger than the buffers, or any at all on a connection whose other end has just died.
+ */
+const isOfSocket = (error: Error & { readonly code?: unknown }): boolean =>
+  'syscall' in error || SOCKET_CODES.has(error.code);
