@@ -10,7 +10,7 @@ import { buildProject, ServerProcess } from './crash-server.js';
 import { startEventStore, type EventStoreUnderTest } from './eventstoredb/server-under-test.js';
 import { Evidence } from './evidence.js';
 import { startMongo, type MongoUnderTest } from './mongodb.js';
-import { Api, bodyOf, type Answer, type EntryBody, type RequestParts } from './server.js';
+import { Api, type Answer, type EntryBody, type RequestParts } from './server.js';
 
 /** One process of the deployment: its role, and a number where there are several. */
 export type Place = 'api' | 'projections' | `projections ${number}` | `executor ${number}`;
@@ -34,6 +34,15 @@ const isOutage = (error: unknown): boolean =>
 
 /** Asks again while the service is away, with the same idempotency key; every other answer is one. */
 class PatientApi extends Api {
+  /** @param state what the service says of itself, for the error */
+  constructor(
+    url: () => string,
+    token: Promise<string>,
+    private readonly state: () => string,
+  ) {
+    super(url, token);
+  }
+
   override async send(parts: RequestParts): Promise<Answer> {
     const deadline = performance.now() + PATIENCE_MS;
     for (;;) {
@@ -47,7 +56,9 @@ class PatientApi extends Api {
         last = error;
       }
       if (performance.now() > deadline) {
-        throw new Error(`${parts.method} ${parts.path} was not answered in time`, { cause: last });
+        throw new Error(
+          `${parts.method} ${parts.path} was not answered in time; last: ${String(last)}\n${this.state()}`,
+        );
       }
       await pause(LOOK_EVERY_MS);
     }
@@ -83,7 +94,7 @@ export class Deployment {
     };
     this.apiWithin = (ms) => new Api(url, token, ms);
     this.api = this.apiWithin(PATIENCE_MS);
-    this.patientApi = new PatientApi(url, token);
+    this.patientApi = new PatientApi(url, token, () => this.errors());
     this.variables = {
       CLAWBACK_EVENTSTORE_URL: eventStore.url,
       CLAWBACK_MONGODB_URL: mongo.url,
@@ -171,7 +182,10 @@ export class Deployment {
       const answer = await this.patientApi.get(`/v1/remediations/${approvalId}`);
       // Recorded, and not yet shown: the projector may be down.
       if (answer.status !== 404 || before !== undefined) {
-        const entry = bodyOf(answer, 200) as EntryBody;
+        if (answer.status !== 200) {
+          throw new Error(`${approvalId}: ${String(answer.status)} ${answer.text}\n${this.errors()}`);
+        }
+        const entry = answer.body as EntryBody;
         const problems = problemsOf(before, entry);
         if (problems.length > 0) throw new Error(problems.join('\n'));
         if (['completed', 'failed', 'rejected'].includes(entry.status)) return entry;
