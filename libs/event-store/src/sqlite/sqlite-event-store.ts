@@ -164,23 +164,18 @@ export class SqliteEventStore extends EventStore {
     checkText('stream', stream);
     checkCount('maxCount', maxCount, 0);
     const { revision: last } = guarded(() => this.ends(stream));
-    let lowest = direction === 'forwards' ? (from ?? 0n) : 0n;
+    let lowest = direction === 'forwards' && from !== undefined && from > 0n ? from : 0n;
     let highest = direction === 'backwards' && from !== undefined && from < last ? from : last;
-    let left = maxCount;
-    while (left > 0 && lowest <= highest) {
+    // An append is read as a whole, and may be long: what is not asked for is not even looked at.
+    const reach = BigInt(maxCount) - 1n;
+    if (direction === 'forwards' && lowest + reach < highest) highest = lowest + reach;
+    if (direction === 'backwards' && highest - reach > lowest) lowest = highest - reach;
+    while (lowest <= highest) {
       const reading = { wanted: between(lowest, highest), backwards: direction === 'backwards' };
-      const page = this.page(
-        Math.min(left, PAGE_EVENTS),
-        reading,
-        STREAM[direction],
-        stream,
-        lowest,
-        highest,
-      );
+      const page = this.page(PAGE_EVENTS, reading, STREAM[direction], stream, lowest, highest);
       yield* page.events;
       const reached = page.events.at(-1);
       if (page.ended || reached === undefined) return;
-      left -= page.events.length;
       if (direction === 'forwards') lowest = reached.revision + 1n;
       else highest = reached.revision - 1n;
       await nextTurn();
