@@ -70,6 +70,10 @@ class CountedStore extends ReadStore {
     return this.inner.find(view, query);
   }
 
+  override select(view: ViewSpec<never>, fields: readonly string[], query: Query) {
+    return this.inner.select(view, fields, query);
+  }
+
   override count<Doc>(view: ViewSpec<Doc>, where: Query['where']) {
     return this.inner.count(view, where);
   }

@@ -115,6 +115,10 @@ export class RawViews extends ReadStore {
     throw new Error('no queries here');
   }
 
+  override select(): Promise<never> {
+    throw new Error('no queries here');
+  }
+
   override count(): Promise<number> {
     throw new Error('no queries here');
   }

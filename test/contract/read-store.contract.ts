@@ -10,6 +10,7 @@ import type {
   Patch,
   Query,
   ReadStore,
+  Rows,
   Scalar,
   Stored,
   ViewSpec,
@@ -214,6 +215,14 @@ export function describeReadStoreContract(name: string, open: () => Promise<Read
         expect(await idsOf({ where: [], orderBy: ['title'] })).toEqual(['a', 'b']);
         expect(await store.count(view, [{ field: 'title', op: 'eq', value: 'old' }])).toBe(1);
         expect(await store.spread(view, 'title', [])).toEqual({ distinct: 2, most: 1 });
+        expect(
+          await store.select(view, ['title', 'id'], { where: [], orderBy: ['title'], limit: 9 }),
+        ).toEqual({
+          rows: [
+            ['new', 'a'],
+            ['old', 'b'],
+          ],
+        });
         expect(await store.checkpoint(view)).toBe(6n);
       });
 
@@ -746,6 +755,22 @@ export function describeReadStoreContract(name: string, open: () => Promise<Read
       });
     });
 
+    describe('selected fields', () => {
+      it('are given in the order in which they are named, with what a page is sorted by or not', async () => {
+        await put([mail('b', { title: 'x', size: 2 }), mail('a', { title: null, size: 3 })]);
+        const query: Query = { where: [{ field: 'size', op: 'gt', value: 1 }], orderBy: ['size'], limit: 9 };
+        expect(await store.select(view, ['title'], query)).toEqual({ rows: [['x'], ['']] });
+        expect(await store.select(view, ['id', 'title'], { ...query, limit: 1 })).toEqual({
+          rows: [['b', 'x']],
+          next: [2, 'b'],
+        });
+      });
+
+      it.each([[[]], [['size']], [['tags']], [['nothing']]])('are texts: %j is refused', async (fields) => {
+        await expect(store.select(view, fields, { where: [], limit: 1 })).rejects.toThrow(TypeError);
+      });
+    });
+
     it('answers any query as a plain evaluation does', async () => {
       await fc.assert(
         fc.asyncProperty(
@@ -760,6 +785,8 @@ export function describeReadStoreContract(name: string, open: () => Promise<Read
               const expected = reference(mails, query);
               const pages = await pagesOf(store, view, query, limit);
               expect(pages.flat().map(({ id }) => id)).toEqual(expected);
+              const rows = await rowPagesOf(store, view, ['title', 'id'], query, limit);
+              expect(rows).toEqual(pages.map((page) => page.map(({ id, doc }) => [doc.title ?? '', id])));
               expect(await store.count(view, query.where)).toBe(expected.length);
             }
           },
@@ -809,6 +836,23 @@ async function pagesOf(
   do {
     const page: Page<Mail> = await store.find(view, { ...query, ...(after && { after }), limit });
     pages.push(page.items);
+    after = page.next && (JSON.parse(JSON.stringify(page.next)) as Scalar[]);
+  } while (after);
+  return pages;
+}
+
+async function rowPagesOf(
+  store: ReadStore,
+  view: ViewSpec<Mail>,
+  fields: readonly string[],
+  query: MailQuery,
+  limit: number,
+): Promise<(readonly (readonly string[])[])[]> {
+  const pages: (readonly (readonly string[])[])[] = [];
+  let after: readonly Scalar[] | undefined;
+  do {
+    const page: Rows = await store.select(view, fields, { ...query, ...(after && { after }), limit });
+    pages.push(page.rows);
     after = page.next && (JSON.parse(JSON.stringify(page.next)) as Scalar[]);
   } while (after);
   return pages;

@@ -24,6 +24,7 @@ import {
   type Condition,
   type Page,
   type Query,
+  type Rows,
   type Scalar,
   type ViewSpec,
 } from '#libs/read-store';
@@ -198,7 +199,7 @@ onRealMongo(`plans: ${mongoName}`, () => {
     for (const { view, query } of found) {
       const collection = new ViewCollection(view, 1, database());
       for (const page of [query, continued(view, query)]) {
-        for (const { filter, options } of collection.pages(checkQuery(view, page))) {
+        for (const { filter, options } of collection.pages(checkQuery(view, page), collection.whole)) {
           const cursor = collection.documents.find(filter, { ...options, limit: query.limit + 1 });
           plans.push(stagesOf(await cursor.explain('queryPlanner')));
         }
@@ -321,6 +322,11 @@ class AskedStore extends ReadStore {
   override find<Doc>(view: ViewSpec<Doc>, query: Query): Promise<Page<Doc>> {
     this.found.push({ view, query });
     return Promise.resolve({ items: [] });
+  }
+
+  override select(view: ViewSpec<never>, _fields: readonly string[], query: Query): Promise<Rows> {
+    this.found.push({ view, query });
+    return Promise.resolve({ rows: [] });
   }
 
   override count(view: ViewSpec<never>, where: readonly Condition[]): Promise<number> {

@@ -6,8 +6,10 @@ import {
   copyEventTypes,
   isCopyEvent,
   outcomeOf,
+  type Direction,
   type EmailFilter,
   type Location,
+  type SelectedEmail,
 } from '#libs/remediation';
 import { emailKey, type EmailRecord } from './email-record.js';
 import { catalogCodecs } from './events.js';
@@ -25,12 +27,13 @@ export const emailDocId = (tenant: string, key: string): string => `${tenant}/${
 /** The mail catalogue: what selections query. */
 export const emailsView: Projection<EmailDoc> = {
   name: 'emails',
-  version: 3,
+  version: 4,
   fields: {
     tenant: { type: 'text', of: (doc) => doc.tenant },
     sender: { type: 'text', of: (doc) => doc.record.senderFromAddress },
     recipient: { type: 'text', of: (doc) => doc.record.recipientEmailAddress },
     subject: { type: 'text', of: (doc) => doc.record.subject.toLowerCase() },
+    writtenSubject: { type: 'text', of: (doc) => doc.record.subject },
     direction: { type: 'text', of: (doc) => doc.record.direction },
     location: { type: 'text', of: (doc) => doc.location },
     receivedAt: { type: 'text', of: (doc) => doc.record.receivedAt },
@@ -50,6 +53,34 @@ export const emailsView: Projection<EmailDoc> = {
   types: new Set([...catalogCodecs.types, ...copyEventTypes]),
   project,
 };
+
+/** The fields that a selected email is made of, in the order of {@link selectedEmailIn}. */
+export const SELECTED_FIELDS = [
+  'networkMessageId',
+  'recipient',
+  'internetMessageId',
+  'sender',
+  'writtenSubject',
+  'direction',
+  'receivedAt',
+  'location',
+] as const;
+
+/** An email as a selection needs it, from the values of {@link SELECTED_FIELDS}. A record holds nothing that a field changes. */
+export function selectedEmailIn(values: readonly string[]): SelectedEmail {
+  const [networkMessageId, recipient, internetMessageId, sender, subject, direction, receivedAt, location] =
+    values as [string, string, string, string, string, Direction, string, Location];
+  return {
+    networkMessageId,
+    recipientEmailAddress: recipient,
+    internetMessageId,
+    sender,
+    subject,
+    direction,
+    receivedAt,
+    location,
+  };
+}
 
 function project(recorded: RecordedEvent): readonly Change<EmailDoc>[] {
   const tenant = recorded.metadata.tenant ?? '';

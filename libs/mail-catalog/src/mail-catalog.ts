@@ -1,8 +1,24 @@
 import { type EventStore } from '#libs/event-store';
-import { type ReadStore, untilFresh, type Page, type Scalar, type Stored, pagesOf } from '#libs/read-store';
+import {
+  pagesOf,
+  rowPagesOf,
+  untilFresh,
+  type Page,
+  type Query,
+  type ReadStore,
+  type Scalar,
+  type Stored,
+} from '#libs/read-store';
 import { SelectionSource, type EmailFilter, type Recipients, type SelectedEmail } from '#libs/remediation';
 import type { EmailDoc } from './emails.view.js';
-import { conditionsByKey, conditionsOf, emailDocId, emailsView } from './emails.view.js';
+import {
+  conditionsByKey,
+  conditionsOf,
+  emailDocId,
+  emailsView,
+  SELECTED_FIELDS,
+  selectedEmailIn,
+} from './emails.view.js';
 
 /** Emails read from the view at once while a selection is planned. */
 const STREAM_PAGE = 1000;
@@ -50,8 +66,9 @@ export class MailCatalog extends SelectionSource {
     filter: EmailFilter,
     count?: number,
   ): AsyncGenerator<readonly SelectedEmail[]> {
-    for await (const items of this.pages(tenant, filter, count))
-      yield items.map(({ doc }) => selectedEmailOf(doc));
+    const query = await this.inOrder(tenant, filter, count);
+    for await (const rows of rowPagesOf(this.store, emailsView, SELECTED_FIELDS, query))
+      yield rows.map(selectedEmailIn);
   }
 
   /** All matches in the order of their keys, a page at a time. */
@@ -60,9 +77,13 @@ export class MailCatalog extends SelectionSource {
     filter: EmailFilter,
     count?: number,
   ): AsyncGenerator<readonly Stored<EmailDoc>[]> {
+    yield* pagesOf(this.store, emailsView, await this.inOrder(tenant, filter, count));
+  }
+
+  private async inOrder(tenant: string, filter: EmailFilter, count?: number): Promise<Omit<Query, 'after'>> {
     const few = (count ?? (await this.count(tenant, filter))) <= FEW;
     const where = few ? conditionsOf(tenant, filter) : conditionsByKey(tenant, filter);
-    yield* pagesOf(this.store, emailsView, { where, limit: few ? FEW : STREAM_PAGE });
+    return { where, limit: few ? FEW : STREAM_PAGE };
   }
 
   async getMany(tenant: string, keys: readonly string[]): Promise<SelectedEmail[]> {

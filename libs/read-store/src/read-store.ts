@@ -102,6 +102,13 @@ export interface Page<Doc> {
   readonly next?: readonly Scalar[];
 }
 
+/** A page of values, a row for each document. */
+export interface Rows {
+  readonly rows: readonly (readonly string[])[];
+  /** As in {@link Page.next}. */
+  readonly next?: readonly Scalar[];
+}
+
 /**
  * The port to the read models. Documents are JSON, keyed by id, replaced whole or patched. Nothing but a projector
  * writes. Every adapter passes `describeReadStoreContract`.
@@ -155,6 +162,12 @@ export abstract class ReadStore {
   }
 
   abstract find<Doc>(view: ViewSpec<Doc>, query: Query): Promise<Page<Doc>>;
+
+  /**
+   * The same documents as {@link find}, and of each only the values of some text fields (or its `id`), in the order in
+   * which these are named: one who goes through a large part of a view need not read and parse all of every document.
+   */
+  abstract select(view: ViewSpec<never>, fields: readonly string[], query: Query): Promise<Rows>;
 
   abstract count<Doc>(view: ViewSpec<Doc>, where: readonly Condition[]): Promise<number>;
 

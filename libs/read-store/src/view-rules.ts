@@ -222,6 +222,13 @@ function checkAfter(
   return after.map((value) => (typeof value === 'string' ? plainText(value) : value));
 }
 
+/** @throws {TypeError} none at all, or one that is no text. */
+export function checkSelected(view: ViewSpec<never>, fields: readonly string[]): void {
+  if (fields.length === 0) throw misuse(view, 'nothing is selected');
+  const wrong = fields.find((field) => fieldType(view, field) !== 'text');
+  if (wrong !== undefined) throw misuse(view, `cannot select ${wrong}: it is no text`);
+}
+
 /** @throws {TypeError} not a number field. */
 export function checkSummed(view: ViewSpec<never>, field: string): void {
   if (fieldType(view, field) !== 'number') throw misuse(view, `cannot add up ${field}: it is no number`);

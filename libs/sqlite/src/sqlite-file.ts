@@ -102,6 +102,11 @@ export class SqliteFile {
     return (prepared.all(...bindable(values)) as Cells[]).map((cells) => rowOf(columns, cells));
   }
 
+  /** As {@link all}, each row as its values in the order of the columns. */
+  cells(sql: string, ...values: readonly SqlValue[]): (readonly SqlValue[])[] {
+    return this.statement(sql).prepared.all(...bindable(values)) as Cells[];
+  }
+
   /** Runs `work` in one transaction that takes the write lock at once; rolls back when it throws. Not reentrant. */
   transaction<T>(work: () => T): T {
     this.db.exec('BEGIN IMMEDIATE');

@@ -6,6 +6,8 @@ import {
   type Condition,
   type Page,
   type Query,
+  type Rows,
+  type Scalar,
   type Spread,
   type Stored,
   type Total,
@@ -16,6 +18,7 @@ import {
   checkConditions,
   checkDiscard,
   checkQuery,
+  checkSelected,
   checkSpread,
   checkSummed,
   checkView,
@@ -26,6 +29,7 @@ import {
   viewChanged,
   viewKey,
   viewShape,
+  type CheckedQuery,
 } from '../view-rules.js';
 import { ActiveBuilds } from './active-builds.js';
 import { Checkpoints, insertIfMissing } from './checkpoints.js';
@@ -187,10 +191,27 @@ export class MongoReadStore extends ReadStore {
 
   async find<Doc>(view: ViewSpec<Doc>, query: Query): Promise<Page<Doc>> {
     const checked = checkQuery(view, query);
-    const { sortBy, limit } = checked;
     const collection = await this.collection(view);
+    const { shown, ...next } = await this.page(collection, checked, collection.whole);
+    return { items: shown.map((row) => collection.stored(view, row)), ...next };
+  }
+
+  async select(view: ViewSpec<never>, fields: readonly string[], query: Query): Promise<Rows> {
+    checkSelected(view, fields);
+    const checked = checkQuery(view, query);
+    const collection = await this.collection(view);
+    const { shown, ...next } = await this.page(collection, checked, collection.only(fields));
+    return { rows: shown.map((row) => collection.valuesAt(fields, row) as string[]), ...next };
+  }
+
+  private async page(
+    collection: ViewCollection,
+    query: CheckedQuery,
+    projection: Readonly<Record<string, 1>>,
+  ): Promise<{ readonly shown: readonly ViewDocument[]; readonly next?: readonly Scalar[] }> {
+    const { sortBy, limit } = query;
     const rows: ViewDocument[] = [];
-    for (const { filter, options } of collection.pages(checked)) {
+    for (const { filter, options } of collection.pages(query, projection)) {
       // One more than is shown, to see whether there is a next page.
       const missing = limit + 1 - rows.length;
       if (missing === 0) break;
@@ -201,9 +222,8 @@ export class MongoReadStore extends ReadStore {
     }
     const shown = rows.slice(0, limit);
     const last = shown.at(-1);
-    const items = shown.map((row) => collection.stored(view, row));
-    if (rows.length === shown.length || last === undefined) return { items };
-    return { items, next: collection.placeOf(sortBy, last) };
+    if (rows.length === shown.length || last === undefined) return { shown };
+    return { shown, next: collection.valuesAt(sortBy, last) };
   }
 
   async count<Doc>(view: ViewSpec<Doc>, where: readonly Condition[]): Promise<number> {

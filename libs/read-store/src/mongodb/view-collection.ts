@@ -110,6 +110,11 @@ export class ViewCollection {
     };
   }
 
+  /** What the values of these fields are read from. */
+  only(fields: readonly string[]): Record<string, 1> {
+    return Object.fromEntries(fields.map((field) => [this.pathOf(field), 1]));
+  }
+
   stored<Doc>(view: ViewSpec<Doc>, { _id, state, patch = {} }: ViewDocument): Stored<Doc> {
     const positions = [state, ...Object.values(patch)].map(({ position }) => position);
     return {
@@ -123,9 +128,9 @@ export class ViewCollection {
     return allOf(where.map((condition) => this.toFilter(condition)));
   }
 
-  /** Where a page that ends with this document is continued. */
-  placeOf(sortBy: readonly string[], document: ViewDocument): Scalar[] {
-    return sortBy.map((field) => valueAt(document, this.pathOf(field)) as Scalar);
+  /** The values of fields in a document that was read with them. */
+  valuesAt(fields: readonly string[], document: ViewDocument): Scalar[] {
+    return fields.map((field) => valueAt(document, this.pathOf(field)) as Scalar);
   }
 
   /** Where the value of a field is. */
@@ -138,11 +143,14 @@ export class ViewCollection {
    * A page as queries of one index range each, in the order of the page: first what shares all sort values with the place
    * to go on from but the last, and so on. One query with `$or` would leave it to the planner whether it seeks or scans.
    */
-  pages({ where, sortBy, descending, after }: CheckedQuery): readonly RangeQuery[] {
+  pages(
+    { where, sortBy, descending, after }: CheckedQuery,
+    projection: Readonly<Record<string, 1>>,
+  ): readonly RangeQuery[] {
     const paths = sortBy.map((field) => this.pathOf(field));
     const options: FindOptions = {
       sort: Object.fromEntries(paths.map((path) => [path, descending ? -1 : 1])),
-      projection: { ...this.whole, ...this.fieldsIn(sortBy) },
+      projection: { ...projection, ...this.fieldsIn(sortBy, projection) },
     };
     const conditions = where.map((condition) => this.toFilter(condition));
     if (after === undefined) return [{ filter: allOf(conditions), options }];
@@ -152,10 +160,11 @@ export class ViewCollection {
     }));
   }
 
-  /** Fields that can be patched are read anyway; to name a part of what is named as a whole would be refused. */
-  private fieldsIn(sortBy: readonly string[]): Record<string, 1> {
-    const paths = sortBy.map((field) => this.pathOf(field)).filter((path) => path.startsWith('state.'));
-    return Object.fromEntries(paths.map((path) => [path, 1]));
+  /** To name a part of what is named as a whole would be refused. */
+  private fieldsIn(sortBy: readonly string[], projection: Readonly<Record<string, 1>>): Record<string, 1> {
+    const paths = Object.keys(this.only(sortBy));
+    const isWhole = (path: string) => path.startsWith('patch.') && 'patch' in projection;
+    return Object.fromEntries(paths.filter((path) => !isWhole(path)).map((path) => [path, 1]));
   }
 
   private toFilter(condition: CheckedCondition): Filter<ViewDocument> {

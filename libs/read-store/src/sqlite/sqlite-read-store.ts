@@ -8,6 +8,7 @@ import {
   type Condition,
   type Page,
   type Query,
+  type Rows,
   type Scalar,
   type Spread,
   type Stored,
@@ -19,6 +20,7 @@ import {
   checkConditions,
   checkDiscard,
   checkQuery,
+  checkSelected,
   checkSpread,
   checkSummed,
   checkView,
@@ -223,6 +225,21 @@ export class SqliteReadStore extends ReadStore {
       const next = checked.sortBy.map((field) => last[columnOf(field)] as Scalar);
       const more = table.more({ ...checked, after: next });
       return file.get(more.text, ...more.values) === undefined ? { items } : { items, next };
+    });
+  }
+
+  select(view: ViewSpec<never>, fields: readonly string[], query: Query): Promise<Rows> {
+    return settled(() => {
+      checkSelected(view, fields);
+      const checked = checkQuery(view, query);
+      const { file, table } = this.placed(view);
+      const { text, values } = table.values(fields, checked);
+      const found = file.cells(text, ...values);
+      const next = found.at(-1)?.slice(fields.length) as Scalar[] | undefined;
+      const rows = found.map((cells) => cells.slice(0, fields.length) as string[]);
+      if (next === undefined || rows.length < checked.limit) return { rows };
+      const more = table.more({ ...checked, after: next });
+      return file.get(more.text, ...more.values) === undefined ? { rows } : { rows, next };
     });
   }
 

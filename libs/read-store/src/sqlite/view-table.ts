@@ -197,6 +197,19 @@ export class ViewTable {
     };
   }
 
+  /** The values of fields, and behind them those that the page is sorted by. */
+  values(fields: readonly string[], query: CheckedQuery): Sql {
+    const { where, sortBy, descending, limit } = query;
+    const filter = filterOf(query);
+    const order = sortBy.map(columnOf).map((column) => (descending ? `${column} DESC` : column));
+    const source = this.sourceOf([...fieldsOf(where), ...fields, ...sortBy]);
+    const columns = [...fields, ...sortBy].map(columnOf);
+    return {
+      text: `SELECT ${columns.join(', ')} FROM ${source}${filter.text} ORDER BY ${order.join(', ')} LIMIT ?`,
+      values: [...filter.values, limit],
+    };
+  }
+
   /** A row when there is any: to select one more than the limit would read a document, which may be long, for nothing. */
   more(query: CheckedQuery): Sql {
     const filter = filterOf(query);
