@@ -47,7 +47,7 @@ export interface ExecutorOptions {
   readonly flushMs: number;
 }
 
-/** Why a call is given up. Made once: an error of its own for every batch would take longer than to end the batch. */
+/** Why a call or a wait is given up. Made once: an error of its own for every batch would take longer than to end the batch. */
 const ENDED = new DOMException('the copies of the batch are ended', 'AbortError');
 
 /** A mailbox that asks for less is left in peace for so long all the same. */
@@ -225,7 +225,7 @@ const moveRequest = (state: KnownBatch, target: number, tenant: string): MoveReq
 async function endsWithin(work: Promise<unknown>, ms: number): Promise<boolean> {
   const timer = new AbortController();
   const ended = await Promise.race([work.then(() => true), pause(ms, timer.signal).then(() => false)]);
-  timer.abort();
+  timer.abort(ENDED);
   return ended;
 }
 

@@ -147,7 +147,9 @@ export async function planNamed(
   const hash = selectionHasher(about);
   async function* hashed(): AsyncGenerator<readonly PlannedCopy[]> {
     for await (const group of copies) {
-      for (const { message, kind, mailbox } of group) hash.add(copyKeyOf({ ...message, kind, mailbox }));
+      for (const { message, kind, mailbox } of group) {
+        hash.add(copyKeyOf({ networkMessageId: message.networkMessageId, kind, mailbox }));
+      }
       yield group;
     }
   }
