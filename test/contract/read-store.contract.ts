@@ -825,20 +825,27 @@ const mail = (id: string, doc: Partial<Mail> = {}, position: Position = 1n): Sto
 const byId = (mails: readonly Stored<Mail>[]) => [...mails].sort((a, b) => compare(a.id, b.id));
 
 /** All pages, following `next` as a client would: through JSON. */
+async function through<P extends { readonly next?: readonly Scalar[] }>(
+  ask: (place: Pick<Query, 'after'>) => Promise<P>,
+): Promise<P[]> {
+  const pages: P[] = [];
+  let after: readonly Scalar[] | undefined;
+  do {
+    const page = await ask(after === undefined ? {} : { after });
+    pages.push(page);
+    after = page.next && (JSON.parse(JSON.stringify(page.next)) as Scalar[]);
+  } while (after);
+  return pages;
+}
+
 async function pagesOf(
   store: ReadStore,
   view: ViewSpec<Mail>,
   query: MailQuery,
   limit: number,
 ): Promise<(readonly Stored<Mail>[])[]> {
-  const pages: (readonly Stored<Mail>[])[] = [];
-  let after: readonly Scalar[] | undefined;
-  do {
-    const page: Page<Mail> = await store.find(view, { ...query, ...(after && { after }), limit });
-    pages.push(page.items);
-    after = page.next && (JSON.parse(JSON.stringify(page.next)) as Scalar[]);
-  } while (after);
-  return pages;
+  const pages = await through<Page<Mail>>((place) => store.find(view, { ...query, ...place, limit }));
+  return pages.map(({ items }) => items);
 }
 
 async function rowPagesOf(
@@ -848,14 +855,8 @@ async function rowPagesOf(
   query: MailQuery,
   limit: number,
 ): Promise<(readonly (readonly string[])[])[]> {
-  const pages: (readonly (readonly string[])[])[] = [];
-  let after: readonly Scalar[] | undefined;
-  do {
-    const page: Rows = await store.select(view, fields, { ...query, ...(after && { after }), limit });
-    pages.push(page.rows);
-    after = page.next && (JSON.parse(JSON.stringify(page.next)) as Scalar[]);
-  } while (after);
-  return pages;
+  const pages = await through<Rows>((place) => store.select(view, fields, { ...query, ...place, limit }));
+  return pages.map(({ rows }) => rows);
 }
 
 /** The ids that a query gives, worked out the slow and obvious way. */

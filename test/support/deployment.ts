@@ -10,7 +10,7 @@ import { buildProject, ServerProcess } from './crash-server.js';
 import { startEventStore, type EventStoreUnderTest } from './eventstoredb/server-under-test.js';
 import { Evidence } from './evidence.js';
 import { startMongo, type MongoUnderTest } from './mongodb.js';
-import { Api, type Answer, type EntryBody, type RequestParts } from './server.js';
+import { Api, bodyOf, type Answer, type EntryBody, type RequestParts } from './server.js';
 
 /** One process of the deployment: its role, and a number where there are several. */
 export type Place = 'api' | 'projections' | `projections ${number}` | `executor ${number}`;
@@ -182,10 +182,7 @@ export class Deployment {
       const answer = await this.patientApi.get(`/v1/remediations/${approvalId}`);
       // Recorded, and not yet shown: the projector may be down.
       if (answer.status !== 404 || before !== undefined) {
-        if (answer.status !== 200) {
-          throw new Error(`${approvalId}: ${String(answer.status)} ${answer.text}\n${this.errors()}`);
-        }
-        const entry = answer.body as EntryBody;
+        const entry = bodyOf(answer, 200, () => `\n${this.errors()}`) as EntryBody;
         const problems = problemsOf(before, entry);
         if (problems.length > 0) throw new Error(problems.join('\n'));
         if (['completed', 'failed', 'rejected'].includes(entry.status)) return entry;

@@ -155,10 +155,13 @@ async function textOf(response: Response): Promise<string> {
   return '';
 }
 
-/** The body of an answer that has this status. @throws with the answer when it has another one. */
-export function bodyOf(answer: Answer, status: number): unknown {
+/**
+ * The body of an answer that has this status. @throws with the answer when it has another one.
+ * @param more what else there is to say then
+ */
+export function bodyOf(answer: Answer, status: number, more: () => string = () => ''): unknown {
   if (answer.status !== status) {
-    throw new Error(`expected ${String(status)}, got ${String(answer.status)}: ${answer.text}`);
+    throw new Error(`expected ${String(status)}, got ${String(answer.status)}: ${answer.text}${more()}`);
   }
   return answer.body;
 }

@@ -98,12 +98,12 @@ export class SqliteFile {
   }
 
   all(sql: string, ...values: readonly SqlValue[]): SqlRow[] {
-    const { prepared, columns } = this.statement(sql);
-    return (prepared.all(...bindable(values)) as Cells[]).map((cells) => rowOf(columns, cells));
+    const { columns } = this.statement(sql);
+    return this.cells(sql, ...values).map((cells) => rowOf(columns, cells));
   }
 
   /** As {@link all}, each row as its values in the order of the columns. */
-  cells(sql: string, ...values: readonly SqlValue[]): (readonly SqlValue[])[] {
+  cells(sql: string, ...values: readonly SqlValue[]): Cells[] {
     return this.statement(sql).prepared.all(...bindable(values)) as Cells[];
   }
 

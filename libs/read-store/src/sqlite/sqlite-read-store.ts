@@ -30,6 +30,7 @@ import {
   viewChanged,
   viewKey,
   viewShape,
+  type CheckedQuery,
 } from '../view-rules.js';
 import { columnOf, ViewTable } from './view-table.js';
 
@@ -221,10 +222,8 @@ export class SqliteReadStore extends ReadStore {
       const rows = file.all(text, ...values);
       const items = rows.map((row) => table.stored(view, row));
       const last = rows.at(-1);
-      if (last === undefined || rows.length < checked.limit) return { items };
-      const next = checked.sortBy.map((field) => last[columnOf(field)] as Scalar);
-      const more = table.more({ ...checked, after: next });
-      return file.get(more.text, ...more.values) === undefined ? { items } : { items, next };
+      const end = last && checked.sortBy.map((field) => last[columnOf(field)] as Scalar);
+      return { items, ...nextAfter(end, rows.length, checked, file, table) };
     });
   }
 
@@ -235,11 +234,9 @@ export class SqliteReadStore extends ReadStore {
       const { file, table } = this.placed(view);
       const { text, values } = table.values(fields, checked);
       const found = file.cells(text, ...values);
-      const next = found.at(-1)?.slice(fields.length) as Scalar[] | undefined;
       const rows = found.map((cells) => cells.slice(0, fields.length) as string[]);
-      if (next === undefined || rows.length < checked.limit) return { rows };
-      const more = table.more({ ...checked, after: next });
-      return file.get(more.text, ...more.values) === undefined ? { rows } : { rows, next };
+      const end = found.at(-1)?.slice(fields.length) as Scalar[] | undefined;
+      return { rows, ...nextAfter(end, rows.length, checked, file, table) };
     });
   }
 
@@ -299,6 +296,19 @@ export class SqliteReadStore extends ReadStore {
     opened.tables.set(table.name, table);
     return { ...opened, table };
   }
+}
+
+/** Where the next page begins, when there is one. @param end what the last of the rows is sorted by */
+function nextAfter(
+  end: readonly Scalar[] | undefined,
+  rows: number,
+  query: CheckedQuery,
+  file: SqliteFile,
+  table: ViewTable,
+): { readonly next?: readonly Scalar[] } {
+  if (end === undefined || rows < query.limit) return {};
+  const { text, values } = table.more({ ...query, after: end });
+  return file.get(text, ...values) === undefined ? {} : { next: end };
 }
 
 const activeIn = (file: SqliteFile, view: ViewSpec<never>): number =>

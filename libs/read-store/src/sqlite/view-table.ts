@@ -186,28 +186,14 @@ export class ViewTable {
   }
 
   select(query: CheckedQuery): Sql {
-    const { sortBy, descending, limit } = query;
-    const columns = sortBy.map(columnOf);
-    const filter = filterOf(query);
-    const order = columns.map((column) => (descending ? `${column} DESC` : column)).join(', ');
-    const selected = [...new Set([...columns, ...this.whole])].join(', ');
-    return {
-      text: `SELECT ${selected} FROM ${this.source}${filter.text} ORDER BY ${order} LIMIT ?`,
-      values: [...filter.values, limit],
-    };
+    const columns = new Set([...query.sortBy.map(columnOf), ...this.whole]);
+    return pageOf([...columns], this.source, query);
   }
 
   /** The values of fields, and behind them those that the page is sorted by. */
   values(fields: readonly string[], query: CheckedQuery): Sql {
-    const { where, sortBy, descending, limit } = query;
-    const filter = filterOf(query);
-    const order = sortBy.map(columnOf).map((column) => (descending ? `${column} DESC` : column));
-    const source = this.sourceOf([...fieldsOf(where), ...fields, ...sortBy]);
-    const columns = [...fields, ...sortBy].map(columnOf);
-    return {
-      text: `SELECT ${columns.join(', ')} FROM ${source}${filter.text} ORDER BY ${order.join(', ')} LIMIT ?`,
-      values: [...filter.values, limit],
-    };
+    const wanted = [...fields, ...query.sortBy];
+    return pageOf(wanted.map(columnOf), this.sourceOf([...fieldsOf(query.where), ...wanted]), query);
   }
 
   /** A row when there is any: to select one more than the limit would read a document, which may be long, for nothing. */
@@ -278,6 +264,16 @@ const toColumn = (value: FieldValue | undefined): SqlValue =>
 /** `a`, `b` become `|a|b|` (with the separator for `|`), so that looking for `|a|` finds whole tags. */
 const tagText = (tags: readonly string[]): string =>
   tags.length === 0 ? '' : `${TAG_SEPARATOR}${tags.join(TAG_SEPARATOR)}${TAG_SEPARATOR}`;
+
+function pageOf(columns: readonly string[], source: string, query: CheckedQuery): Sql {
+  const { sortBy, descending, limit } = query;
+  const filter = filterOf(query);
+  const order = sortBy.map(columnOf).map((column) => (descending ? `${column} DESC` : column));
+  return {
+    text: `SELECT ${columns.join(', ')} FROM ${source}${filter.text} ORDER BY ${order.join(', ')} LIMIT ?`,
+    values: [...filter.values, limit],
+  };
+}
 
 function filterOf({ where, sortBy, descending, after }: CheckedQuery): Sql {
   if (after === undefined) return matching(where);

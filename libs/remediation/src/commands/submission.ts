@@ -89,7 +89,7 @@ export async function settledTally(
     // Of most batches that is the plan, which takes longer to check than all else here.
     if (!ENDS.has(recorded.type)) return undefined;
     const event = batchCodecs.decode(recorded);
-    if (event?.type === 'BatchSettled' || event?.type === 'BatchWithdrawn') return event.data.tally;
+    if (event !== undefined && 'tally' in event.data) return event.data.tally;
   }
   return undefined;
 }
