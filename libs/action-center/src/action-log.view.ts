@@ -155,6 +155,8 @@ interface Draft extends ActionLogDoc {
   readonly tally: TallyDraft;
 }
 
+type Settling = { -readonly [Member in keyof LogItem]: LogItem[Member] };
+
 const draft = (doc: ActionLogDoc): Draft => ({
   ...doc,
   items: [...doc.items],
@@ -168,15 +170,15 @@ function settle({ items, appends, tally }: Draft, event: CopyEvent, recorded: Re
   const item = items[target];
   if (item?.outcome !== 'pending') return false;
   const { outcome, reason, from, to } = outcomeOf(event);
-  items[target] = {
-    ...item,
-    outcome,
-    append: appendOf(appends, recorded),
-    ...(reason === undefined ? {} : { reason }),
-    ...(event.type === 'CopyRemediationFailed' ? { detail: event.data.detail } : {}),
-    ...(from === undefined ? {} : { from }),
-    ...(to === undefined ? {} : { to }),
-  };
+  const { message, kind, mailbox } = item;
+  const append = appendOf(appends, recorded);
+  const settled: Settling = { message, kind, mailbox, outcome, append };
+  // One by one and not spread: with every copy of every run, that took longer than all the rest of it.
+  if (reason !== undefined) settled.reason = reason;
+  if (event.type === 'CopyRemediationFailed') settled.detail = event.data.detail;
+  if (from !== undefined) settled.from = from;
+  if (to !== undefined) settled.to = to;
+  items[target] = settled;
   settleIn(tally, item.kind, outcome);
   return true;
 }
