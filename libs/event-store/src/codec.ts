@@ -1,3 +1,4 @@
+import { attachments } from '#libs/kernel';
 import type { z } from 'zod';
 import type { Metadata, NewEvent, RecordedEvent } from './event-store.js';
 
@@ -50,7 +51,7 @@ export const isMalformedEvent = (error: unknown): error is MalformedEvent =>
 export class EventCodecs<E extends DomainEvent> {
   private readonly codecs: ReadonlyMap<string, EventCodec<unknown>>;
   /** Several views look at the same recorded event: it is validated once. */
-  private readonly decoded = new WeakMap<RecordedEvent, Recorded<E>>();
+  private readonly decoded = attachments<Recorded<E>>();
 
   constructor(table: CodecTable<E>) {
     this.codecs = new Map(Object.entries<EventCodec<unknown>>(table));
@@ -97,7 +98,7 @@ export class EventCodecs<E extends DomainEvent> {
   decode(event: RecordedEvent): Recorded<E> | undefined {
     const codec = this.codecs.get(event.type);
     if (codec === undefined) return undefined;
-    const known = this.decoded.get(event);
+    const known = this.decoded.of(event);
     if (known !== undefined) return known;
     const newest = newestVersion(codec);
     const version = Number(event.metadata.schemaVersion ?? Number.NaN);
@@ -115,7 +116,7 @@ export class EventCodecs<E extends DomainEvent> {
       throw new MalformedEvent(event, paths.join('; '), { cause: parsed.error });
     }
     const recorded = { ...event, data: parsed.data } as Recorded<E>;
-    this.decoded.set(event, recorded);
+    this.decoded.attach(event, recorded);
     return recorded;
   }
 

@@ -1,3 +1,4 @@
+export * from './attachments.js';
 export * from './async.js';
 export * from './clock.js';
 export * from './errors.js';
