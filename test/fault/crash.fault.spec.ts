@@ -367,7 +367,8 @@ describe(`the journey, its process killed again and again (seed ${dice.seed})`, 
       };
       const ids = STEPS.map(({ approvalId }) => approvalId);
       for (const view of [actionLogView, messageBatchesView]) await store.prepare(view);
-      const touches = await new Copies(store).touches(DEFAULT_TENANT, [...input.copies.values()]);
+      const found = await new Copies(store).touches(DEFAULT_TENANT, [...input.copies.values()]);
+      const touches = found.byCopy();
       return {
         history: await all(historyView, ids),
         touches,

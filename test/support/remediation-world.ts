@@ -1,5 +1,5 @@
 import { decideAndAppend, load, type CommandContext, type Decider } from '#libs/event-store';
-import { FoundTouches, actionLogView, historyView, lastMoversIn } from '#libs/action-center';
+import { FoundTouches, actionLogView, historyView } from '#libs/action-center';
 import { BatchRunner } from '#libs/executor';
 import { Clock, START, idFrom, type Position } from '#libs/kernel';
 import type { MailboxGateway } from '#libs/mailbox';
@@ -21,7 +21,6 @@ import {
   batchStream,
   batchWriter,
   batcher,
-  copyKeyOf,
   planner,
   recordSubmission,
   remediationCodecs,
@@ -31,7 +30,7 @@ import {
   type BatchCommand,
   type BatchEvent,
   type BatchState,
-  type CopyIdentity,
+  type MovedCopy,
   type KnownRemediation,
   type PlanRules,
   type Remediation,
@@ -299,10 +298,14 @@ class FoldedCopyStates extends CopyStates {
     return this.logs.catchUp();
   }
 
-  lastMovedBy(_tenant: string, copies: readonly CopyIdentity[]): Promise<ReadonlyMap<string, string>> {
-    const found = new FoundTouches(new Set(copies.map(copyKeyOf)));
+  stillMovedBy<Copy extends MovedCopy>(
+    _tenant: string,
+    approvalId: string,
+    moved: readonly Copy[],
+  ): Promise<readonly Copy[]> {
+    const found = new FoundTouches(moved);
     for (const log of this.logs.docs.values()) found.add(log);
-    return Promise.resolve(lastMoversIn(found.byCopy()));
+    return Promise.resolve(found.stillMovedBy(approvalId, moved));
   }
 
   touchedBy(): Promise<ReadonlySet<string>> {

@@ -13,6 +13,7 @@ import {
   isCopyEvent,
   outcomeOf,
   type CopyIdentity,
+  type MovedCopy,
   type SelectedEmail,
   type Submission,
 } from '#libs/remediation';
@@ -73,22 +74,31 @@ describe('copies', () => {
     await store.commit(messageBatchesView, stored(messageBatches.docs), position);
   }
 
-  /** The touches of every copy, read from the log itself. */
-  async function touchesInEvents(world: RemediationWorld): Promise<Map<string, Touch[]>> {
+  /** The touches of every copy, and which of them moved it, read from the log itself. */
+  async function touchesInEvents(
+    world: RemediationWorld,
+  ): Promise<{ expected: Map<string, Touch[]>; moved: (MovedCopy & { readonly by: string })[] }> {
     const found = new Map<string, Touch[]>();
+    const moved: (MovedCopy & { readonly by: string })[] = [];
     for await (const recorded of world.store.readAll(START)) {
       const event = batchCodecs.decode(recorded);
       if (event === undefined || !isCopyEvent(event)) continue;
       const { kind, ...what } = outcomeOf(event);
-      const key = copyKeyOf({ ...event.data, kind });
-      const { approvalId } = event.data;
+      const { approvalId, networkMessageId, mailbox } = event.data;
+      const copy = { networkMessageId, kind, mailbox };
+      const key = copyKeyOf(copy);
+      if (what.outcome === 'succeeded')
+        moved.push({ ...copy, to: what.to ?? '', position: recorded.position, by: approvalId });
       found.set(key, [
         ...(found.get(key) ?? []),
         { approvalId, ...what, at: recorded.metadata.occurredAt ?? '' },
       ]);
     }
-    return found;
+    return { expected: found, moved };
   }
+
+  const touchesOf = async (...asked: Parameters<Copies['touches']>) =>
+    (await new Copies(store).touches(...asked)).byCopy();
 
   /** Some emails remediated, and where a user has moved something before that runs. */
   const selection = fc.record({
@@ -125,22 +135,24 @@ describe('copies', () => {
         store = new CountingStore(folder);
         await show(world);
 
-        const expected = await touchesInEvents(world);
-        const found = await new Copies(store).touches(TENANT, COPIES);
+        const { expected, moved } = await touchesInEvents(world);
+        const found = await touchesOf(TENANT, COPIES);
         expect(Object.fromEntries(found)).toEqual(Object.fromEntries(expected));
         const states = new CopyStatesOfViews(world.store, store);
         await states.ready();
-        const lastMovedBy = await states.lastMovedBy(TENANT, COPIES);
         for (const copy of COPIES) {
           const key = copyKeyOf(copy);
-          const place = placeAfter(expected.get(key) ?? []);
-          expect(lastMovedBy.get(key)).toBe(place.lastMovedBy);
-          const [alone] = await new Copies(store).touches(TENANT, [copy]);
+          const [alone] = await touchesOf(TENANT, [copy]);
           expect(alone?.[1] ?? []).toEqual(expected.get(key) ?? []);
         }
         for (const { submission } of submitted) {
-          const touched = await states.touchedBy(TENANT, submission.approvalId, EMAILS);
-          expect([...touched].sort()).toEqual(recipientsTouchedBy(submission.approvalId, expected));
+          const { approvalId } = submission;
+          const touched = await states.touchedBy(TENANT, approvalId, EMAILS);
+          expect([...touched].sort()).toEqual(recipientsTouchedBy(approvalId, expected));
+          const own = moved.filter(({ by }) => by === approvalId);
+          expect(await states.stillMovedBy(TENANT, approvalId, own)).toEqual(
+            own.filter((copy) => placeAfter(expected.get(copyKeyOf(copy)) ?? []).lastMovedBy === approvalId),
+          );
         }
       }),
       { numRuns: 25 },
@@ -160,14 +172,14 @@ describe('copies', () => {
       mailbox: 'u050@fabrikam.example',
     };
 
-    expect([...(await new Copies(store).touches(TENANT, [copy]))]).toEqual([]);
+    expect([...(await touchesOf(TENANT, [copy]))]).toEqual([]);
     expect(store.logs).toBe(1);
-    await new Copies(store).touches(TENANT, [copy], 'another');
-    await new Copies(store).touches(TENANT, [{ ...copy, networkMessageId: 'm' }]);
-    await new Copies(store).touches('another', [copy]);
-    await new Copies(store).touches(TENANT, []);
+    await touchesOf(TENANT, [copy], (by) => by !== approvalId);
+    await touchesOf(TENANT, [{ ...copy, networkMessageId: 'm' }]);
+    await touchesOf('another', [copy]);
+    await touchesOf(TENANT, []);
     expect(store.logs).toBe(1);
-    await new Copies(store).touches(TENANT, [copy], approvalId);
+    await touchesOf(TENANT, [copy], (by) => by === approvalId);
     expect(store.logs).toBe(2);
   });
 
@@ -188,7 +200,7 @@ describe('copies', () => {
     const copies = emails.map(({ networkMessageId, recipientEmailAddress: mailbox }) => ({
       ...{ networkMessageId, kind: 'recipient' as const, mailbox },
     }));
-    expect((await new Copies(store).touches(TENANT, copies)).size).toBe(300);
+    expect((await touchesOf(TENANT, copies)).size).toBe(300);
   });
 
   it.each<[string, readonly Partial<Touch>[], string | undefined, ReturnType<typeof placeAfter>]>([

@@ -1,4 +1,5 @@
 import type { EventStore } from '#libs/event-store';
+import { formatPosition } from '#libs/kernel';
 import { copiesOf, type EmailDoc } from '#libs/mail-catalog';
 import { untilFresh, type ReadStore } from '#libs/read-store';
 import {
@@ -8,6 +9,7 @@ import {
   type CopyKind,
   type CopyIdentity,
   type EmailRef,
+  type MovedCopy,
   type Outcome,
   type Reason,
 } from '#libs/remediation';
@@ -50,6 +52,10 @@ type Place = Pick<Copy, 'lastMovedBy'> & { readonly folder: string | null | unde
 export const placeAfter = (touches: readonly Touch[], delivered?: string): Place =>
   touches.reduce<Place>(touched, { folder: delivered });
 
+/** Whether a copy that a remediation has moved is still there after what was done to it since. */
+const isStillThere = (approvalId: string, to: string, since: readonly Touch[]): boolean =>
+  since.reduce<Place>(touched, { folder: to, lastMovedBy: approvalId }).lastMovedBy === approvalId;
+
 function touched(place: Place, { approvalId, outcome, to }: Touch): Place {
   const { folder } = place;
   switch (outcome) {
@@ -71,21 +77,21 @@ function touched(place: Place, { approvalId, outcome, to }: Touch): Place {
   }
 }
 
-/** By the key of the copy: the remediation that moved it last, of those that are where that left them. */
-export const lastMoversIn = (touches: ReadonlyMap<string, readonly Touch[]>): ReadonlyMap<string, string> =>
-  new Map(
-    [...touches].flatMap(([key, of]) => {
-      const { lastMovedBy } = placeAfter(of);
-      return lastMovedBy === undefined ? [] : [[key, lastMovedBy]];
-    }),
-  );
+/** What was done to a copy, and where in the log of events that is. */
+interface PlacedTouch {
+  readonly position: string;
+  readonly touch: Touch;
+}
 
 /** What the logs of batches say of some copies, a log at a time. */
 export class FoundTouches {
-  private readonly found = new Map<string, { readonly position: string; readonly touch: Touch }[]>();
+  private readonly found = new Map<string, PlacedTouch[]>();
+  private readonly copyKeys: ReadonlySet<string>;
 
-  /** @param copyKeys of the copies that are looked for. */
-  constructor(private readonly copyKeys: ReadonlySet<string>) {}
+  /** @param copies that are looked for. */
+  constructor(copies: readonly CopyIdentity[]) {
+    this.copyKeys = new Set(copies.map(copyKeyOf));
+  }
 
   add(log: ActionLogDoc): void {
     for (const item of log.items) {
@@ -103,14 +109,23 @@ export class FoundTouches {
 
   /** By the key of the copy, in the order in which they were recorded. */
   byCopy(): Map<string, readonly Touch[]> {
-    return new Map(
-      Array.from(this.found, ([key, touches]) => [
-        key,
-        touches.sort((a, b) => (a.position < b.position ? -1 : 1)).map(({ touch }) => touch),
-      ]),
-    );
+    return new Map(Array.from(this.found, ([key, touches]) => [key, inOrder(touches)]));
+  }
+
+  /** As {@link CopyStates.stillMovedBy}, by these logs; those of the remediation itself need not be among them. */
+  stillMovedBy<Copy extends MovedCopy>(approvalId: string, moved: readonly Copy[]): readonly Copy[] {
+    if (this.found.size === 0) return moved;
+    return moved.filter((copy) => {
+      const moment = formatPosition(copy.position);
+      const touches = this.found.get(copyKeyOf(copy)) ?? [];
+      const since = touches.filter(({ position }) => position > moment);
+      return isStillThere(approvalId, copy.to, inOrder(since));
+    });
   }
 }
+
+const inOrder = (touches: readonly PlacedTouch[]): readonly Touch[] =>
+  touches.toSorted((a, b) => (a.position < b.position ? -1 : 1)).map(({ touch }) => touch);
 
 const touchOf = ({ approvalId }: ActionLogDoc, item: LogItem, at: string): Touch => ({
   approvalId,
@@ -132,10 +147,8 @@ export class Copies {
       copy: { networkMessageId, kind, mailbox },
       folder,
     }));
-    const found = await this.touches(
-      tenant,
-      placed.map(({ copy }) => copy),
-    );
+    const copies = placed.map(({ copy }) => copy);
+    const found = (await this.touches(tenant, copies)).byCopy();
     return placed.map(({ copy, folder: delivered }) => {
       const touches = found.get(copyKeyOf(copy)) ?? [];
       const { folder = null, lastMovedBy } = placeAfter(touches, delivered);
@@ -148,29 +161,26 @@ export class Copies {
     });
   }
 
-  /**
-   * What was done to these copies, by their keys.
-   * @param approvalId by this remediation alone.
-   */
+  /** What remediations did to these copies. @param by which ones. */
   async touches(
     tenant: string,
     copies: readonly CopyIdentity[],
-    approvalId?: string,
-  ): Promise<ReadonlyMap<string, readonly Touch[]>> {
-    const found = new FoundTouches(new Set(copies.map(copyKeyOf)));
-    const ids = await this.logIds(tenant, copies, approvalId);
+    by: (approvalId: string) => boolean = () => true,
+  ): Promise<FoundTouches> {
+    const found = new FoundTouches(copies);
+    const ids = await this.logIds(tenant, copies, by);
     for (let from = 0; from < ids.length; from += LOGS_AT_ONCE) {
       const logs = await this.store.getMany(actionLogView, ids.slice(from, from + LOGS_AT_ONCE));
       for (const { doc } of logs) found.add(doc);
     }
-    return found.byCopy();
+    return found;
   }
 
   /** The logs that may speak of these copies. */
   private async logIds(
     tenant: string,
     copies: readonly CopyIdentity[],
-    approvalId: string | undefined,
+    by: (approvalId: string) => boolean,
   ): Promise<string[]> {
     const ids = new Set<string>();
     const wanted = rangesByMessage(copies);
@@ -182,7 +192,7 @@ export class Copies {
       const range = wanted.get(doc.networkMessageId);
       for (const { planId, batch, ...of } of doc.batches) {
         if (range === undefined || range.lastCopy < of.firstCopy || range.firstCopy > of.lastCopy) continue;
-        if (approvalId === undefined || of.approvalId === approvalId) ids.add(actionLogId(planId, batch));
+        if (by(of.approvalId)) ids.add(actionLogId(planId, batch));
       }
     }
     return [...ids];
@@ -205,8 +215,14 @@ export class CopyStatesOfViews extends CopyStates {
     for (const view of [messageBatchesView, actionLogView]) await untilFresh(this.events, this.store, view);
   }
 
-  async lastMovedBy(tenant: string, copies: readonly CopyIdentity[]): Promise<ReadonlyMap<string, string>> {
-    return lastMoversIn(await this.copies.touches(tenant, copies));
+  /** What the remediation itself did is known to who asks: its own logs are not read. */
+  async stillMovedBy<Copy extends MovedCopy>(
+    tenant: string,
+    approvalId: string,
+    moved: readonly Copy[],
+  ): Promise<readonly Copy[]> {
+    const byOthers = await this.copies.touches(tenant, moved, (of) => of !== approvalId);
+    return byOthers.stillMovedBy(approvalId, moved);
   }
 
   async touchedBy(
@@ -215,8 +231,8 @@ export class CopyStatesOfViews extends CopyStates {
     emails: readonly EmailRef[],
   ): Promise<ReadonlySet<string>> {
     const keys = new Map(emails.map((email) => [copyKeyOf(recipientCopyOf(email)), emailKeyOf(email)]));
-    const touches = await this.copies.touches(tenant, emails.map(recipientCopyOf), approvalId);
-    return new Set([...touches.keys()].flatMap((key) => keys.get(key) ?? []));
+    const touches = await this.copies.touches(tenant, emails.map(recipientCopyOf), (of) => of === approvalId);
+    return new Set([...touches.byCopy().keys()].flatMap((key) => keys.get(key) ?? []));
   }
 }
 

@@ -1,3 +1,4 @@
+import type { Position } from '#libs/kernel';
 import type { CopyIdentity, EmailFilter, EmailRef, SelectedEmail } from './domain/index.js';
 
 /** How emails are spread over their recipients. */
@@ -28,12 +29,22 @@ export abstract class SelectionSource {
   abstract getMany(tenant: string, keys: readonly string[]): Promise<SelectedEmail[]>;
 }
 
+/** A copy that was moved: where to, and where in the log that is recorded. */
+export interface MovedCopy extends CopyIdentity {
+  readonly to: string;
+  readonly position: Position;
+}
+
 /** What the write side asks about copies. */
 export abstract class CopyStates {
   /** As {@link SelectionSource.ready}. */
   abstract ready(): Promise<void>;
-  /** By the key of the copy: the remediation that moved it last, if that is where the copy still is. */
-  abstract lastMovedBy(tenant: string, copies: readonly CopyIdentity[]): Promise<ReadonlyMap<string, string>>;
+  /** Of copies that this remediation has moved those that are, as far as is known, still where it moved them to. */
+  abstract stillMovedBy<Copy extends MovedCopy>(
+    tenant: string,
+    approvalId: string,
+    moved: readonly Copy[],
+  ): Promise<readonly Copy[]>;
   /** The keys of those emails whose recipient's copy this remediation has given an outcome. */
   abstract touchedBy(
     tenant: string,

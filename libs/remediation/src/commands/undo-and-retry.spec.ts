@@ -10,13 +10,7 @@ import { ClawbackError } from '#libs/kernel';
 import { InMemoryEventStore, InMemoryLog } from '../../../../test/support/in-memory-event-store.js';
 import { messageOf, submissionOf, tallyOf } from '../../../../test/support/examples.js';
 import { batchCodecs, batchStream, remediationCodecs, remediationStream } from '../codecs.js';
-import {
-  copyKeyOf,
-  type BatchEvent,
-  type CopyIdentity,
-  type RemediationEvent,
-  type Submission,
-} from '../domain/index.js';
+import { type BatchEvent, type RemediationEvent, type Submission } from '../domain/index.js';
 import {
   ActiveRemediations,
   ApprovalPolicies,
@@ -219,8 +213,8 @@ const movedByR1 = new (class extends CopyStates {
     return Promise.resolve();
   }
 
-  lastMovedBy(_tenant: string, copies: readonly CopyIdentity[]): Promise<ReadonlyMap<string, string>> {
-    return Promise.resolve(new Map(copies.map((copy) => [copyKeyOf(copy), 'r1'])));
+  stillMovedBy<Copy>(_tenant: string, _approvalId: string, moved: readonly Copy[]): Promise<readonly Copy[]> {
+    return Promise.resolve(moved);
   }
 
   touchedBy(): Promise<ReadonlySet<string>> {

@@ -9,14 +9,13 @@ import {
   isFinished,
   isUndoable,
   type BatchEvent,
-  type CopyIdentity,
   type CopyKind,
   type EmailRef,
   type PlannedCopy,
   type PlannedMessage,
   type Submission,
 } from '../domain/index.js';
-import { ActiveRemediations, CopyStates, RemediationLimits } from '../ports.js';
+import { ActiveRemediations, CopyStates, RemediationLimits, type MovedCopy } from '../ports.js';
 import { remediationDecider } from './deciders.js';
 import { checkList, planNamed } from './plan-selection.js';
 import {
@@ -189,7 +188,7 @@ export class UndoRemediationHandler implements ICommandHandler<UndoRemediation> 
     tenant: string,
   ): AsyncGenerator<readonly PlannedCopy[]> {
     for (let number = 0; number < submission.batches; number += 1) {
-      const moved: (CopyIdentity & { readonly copy: PlannedCopy })[] = [];
+      const moved: (MovedCopy & { readonly copy: PlannedCopy })[] = [];
       const messages = new Map<string, PlannedMessage>();
       for await (const recorded of this.store.readStream(batchStream(submission.planId, number))) {
         const event: BatchEvent | undefined = batchCodecs.decode(recorded);
@@ -205,12 +204,11 @@ export class UndoRemediationHandler implements ICommandHandler<UndoRemediation> 
           throw new Error(`${recorded.stream} moved a copy of a message that it did not plan`);
         if (wanted.includes(networkMessageId, kind, mailbox)) {
           const copy = { message, kind, mailbox, to: from, onlyFrom: to };
-          moved.push({ networkMessageId, kind, mailbox, copy });
+          moved.push({ networkMessageId, kind, mailbox, to, position: recorded.position, copy });
         }
       }
       if (moved.length === 0) continue;
-      const lastMovedBy = await this.copies.lastMovedBy(tenant, moved);
-      const left = moved.filter((ref) => lastMovedBy.get(copyKeyOf(ref)) === submission.approvalId);
+      const left = await this.copies.stillMovedBy(tenant, submission.approvalId, moved);
       for (const { networkMessageId, kind, mailbox } of left) wanted.found(networkMessageId, kind, mailbox);
       yield left.map(({ copy }) => copy);
     }
