@@ -20,6 +20,7 @@ describe('faults of MongoDB', () => {
     ['a broken connection', new MongoNetworkError('closed')],
     ['a broken connection in the middle of a bulk write', inBulk(new MongoNetworkError('closed'))],
     ['a connection that broke under a writer', ofSystem('write EPIPE', { code: 'EPIPE', syscall: 'write' })],
+    ['a connection that the other side has ended', ofSystem('ended by the other party', { code: 'EPIPE' })],
     [
       'a connection that broke in the middle of a bulk write',
       inBulk(ofSystem('read ECONNRESET', { code: 'ECONNRESET', syscall: 'read' })),
@@ -30,6 +31,9 @@ describe('faults of MongoDB', () => {
     ['a server that shuts down', answer(91)],
     ['a server that is the primary no more', answer(10107)],
     ['a majority that does not answer in time', answer(64)],
+    ['a server that has begun anew in the middle of an answer', answer(43)],
+    ['another write at the same time', answer(112)],
+    ['an error of the server itself', answer(1)],
   ])('are unavailability: %s', async (_, error) => {
     await expect(failing(error)).rejects.toMatchObject({
       kind: 'unavailable',
@@ -44,6 +48,7 @@ describe('faults of MongoDB', () => {
     ['a wrong statement in a bulk write', inBulk(answer(2))],
     ['a wrong call of the driver', new MongoInvalidArgumentError('no')],
     ['a mistake of ours', new TypeError('no')],
+    ['a wrong call of Node', ofSystem('no', { code: 'ERR_INVALID_ARG_TYPE' })],
   ])('are not %s, which would be tried for ever', async (_, error) => {
     await expect(failing(error)).rejects.toBe(error);
   });

@@ -6,42 +6,43 @@ import {
   MongoNetworkError,
   MongoNotConnectedError,
   MongoOperationTimeoutError,
+  MongoRuntimeError,
   MongoServerClosedError,
   MongoServerError,
   MongoSystemError,
   MongoTopologyClosedError,
-  MongoUnexpectedServerResponseError,
   MongoWriteConcernError,
 } from 'mongodb';
 import { ClawbackError } from '#libs/kernel';
 
-/** No server, no answer in time or half of one, a connection that broke, or a client that was closed. */
+/** No server, no answer in time or half of one, a connection that broke, a client that was closed, or an odd state of it. */
 const FAULTS = [
   MongoNetworkError,
   MongoSystemError,
+  MongoRuntimeError,
   MongoOperationTimeoutError,
   MongoClientClosedError,
   MongoExpiredSessionError,
   MongoNotConnectedError,
   MongoServerClosedError,
   MongoTopologyClosedError,
-  MongoUnexpectedServerResponseError,
   MongoWriteConcernError,
 ] as const;
 
 /** Faults that the driver has classes for, but does not export. */
 const FAULT_NAMES: ReadonlySet<string> = new Set(['MongoWaitQueueTimeoutError', 'MongoPoolClosedError']);
 
-/** Of a socket that was closed under a writer; what the system says of one has a `syscall`. */
-const SOCKET_CODES: ReadonlySet<unknown> = new Set(['ERR_STREAM_DESTROYED', 'ERR_STREAM_WRITE_AFTER_END']);
+/** Codes of the system, such as EPIPE, and those of Node about a stream that is used after its end. */
+const SOCKET_CODE = /^(E[A-Z\d]+|ERR_STREAM_\w+)$/;
 
 /**
- * What a server answers while it shuts down, changes its primary, or cannot reach the others; by MongoDB's codes. A
- * wrong statement is not among them: it would be tried again for ever.
+ * What a server answers while it shuts down, has begun anew, changes its primary, cannot reach the others, or has met
+ * something that it did not expect; by MongoDB's codes. A wrong statement is not among them: it would be tried again for
+ * ever.
  */
 const FAULT_CODES: ReadonlySet<number> = new Set([
-  6, 7, 50, 64, 89, 91, 133, 134, 175, 189, 202, 262, 290, 384, 9001, 10058, 10107, 11600, 11601, 11602,
-  13388, 13435, 13436, 14031,
+  1, 6, 7, 8, 24, 43, 46, 50, 64, 89, 91, 112, 133, 134, 175, 189, 202, 237, 262, 290, 384, 9001, 10058,
+  10107, 11600, 11601, 11602, 13388, 13435, 13436, 14031,
 ]);
 
 const FAULT_LABELS = ['RetryableWriteError', 'RetryableError', 'SystemOverloadedError'] as const;
@@ -106,5 +107,5 @@ function isFault(error: unknown): error is Error {
  * The driver (7.9) wraps what its sockets say, except when that comes while a request waits for its socket: one that is
  * larger than the buffers, or any at all on a connection whose other end has just died.
  */
-const isOfSocket = (error: Error & { readonly code?: unknown }): boolean =>
-  'syscall' in error || SOCKET_CODES.has(error.code);
+const isOfSocket = ({ code }: Error & { readonly code?: unknown }): boolean =>
+  typeof code === 'string' && SOCKET_CODE.test(code);
