@@ -10,7 +10,7 @@ import { buildProject, ServerProcess } from './crash-server.js';
 import { startEventStore, type EventStoreUnderTest } from './eventstoredb/server-under-test.js';
 import { Evidence } from './evidence.js';
 import { startMongo, type MongoUnderTest } from './mongodb.js';
-import { Api, bodyOf, type Answer, type EntryBody, type RequestParts } from './server.js';
+import { Api, type Answer, type EntryBody, type RequestParts } from './server.js';
 
 /** One process of the deployment: its role, and a number where there are several. */
 export type Place = 'api' | 'projections' | `projections ${number}` | `executor ${number}`;
@@ -20,6 +20,8 @@ const roleOf = (place: Place): ProcessRole => place.split(' ')[0] as ProcessRole
 /** How long anything may take that a client waits for, an outage included. Only a hang gets there. */
 const PATIENCE_MS = 120_000;
 const LOOK_EVERY_MS = 50;
+/** Every process answers this, also when it waits for its stores. */
+const HEALTH_MS = 10_000;
 /** A dead executor's batch is taken over after this. */
 const CLAIM_MS = 3000;
 
@@ -38,7 +40,7 @@ class PatientApi extends Api {
   constructor(
     url: () => string,
     token: Promise<string>,
-    private readonly state: () => string,
+    private readonly state: () => Promise<string>,
   ) {
     super(url, token);
   }
@@ -57,7 +59,7 @@ class PatientApi extends Api {
       }
       if (performance.now() > deadline) {
         throw new Error(
-          `${parts.method} ${parts.path} was not answered in time; last: ${String(last)}\n${this.state()}`,
+          `${parts.method} ${parts.path} was not answered in time; last: ${String(last)}\n${await this.state()}`,
         );
       }
       await pause(LOOK_EVERY_MS);
@@ -94,7 +96,7 @@ export class Deployment {
     };
     this.apiWithin = (ms) => new Api(url, token, ms);
     this.api = this.apiWithin(PATIENCE_MS);
-    this.patientApi = new PatientApi(url, token, () => this.errors());
+    this.patientApi = new PatientApi(url, token, () => this.state());
     this.variables = {
       CLAWBACK_EVENTSTORE_URL: eventStore.url,
       CLAWBACK_MONGODB_URL: mongo.url,
@@ -182,7 +184,10 @@ export class Deployment {
       const answer = await this.patientApi.get(`/v1/remediations/${approvalId}`);
       // Recorded, and not yet shown: the projector may be down.
       if (answer.status !== 404 || before !== undefined) {
-        const entry = bodyOf(answer, 200, () => `\n${this.errors()}`) as EntryBody;
+        if (answer.status !== 200) {
+          throw new Error(`${approvalId}: ${String(answer.status)} ${answer.text}\n${await this.state()}`);
+        }
+        const entry = answer.body as EntryBody;
         const problems = problemsOf(before, entry);
         if (problems.length > 0) throw new Error(problems.join('\n'));
         if (['completed', 'failed', 'rejected'].includes(entry.status)) return entry;
@@ -190,7 +195,9 @@ export class Deployment {
       }
       this.throwIfOneEnded();
       if (performance.now() > deadline) {
-        throw new Error(`${approvalId} does not finish; last: ${JSON.stringify(before)}\n${this.errors()}`);
+        throw new Error(
+          `${approvalId} does not finish; last: ${JSON.stringify(before)}\n${await this.state()}`,
+        );
       }
       await pause(LOOK_EVERY_MS);
     }
@@ -228,9 +235,15 @@ export class Deployment {
     await rm(this.dataDirectory, { recursive: true });
   }
 
-  /** What the processes that run have logged as errors. */
-  private errors(): string {
-    return Array.from(this.running, ([place, { errors }]) => `${place}: ${errors.slice(-2000)}`).join('\n');
+  /** What each process that runs says of its health, and what it has logged as errors, the first and the last of it. */
+  private async state(): Promise<string> {
+    const lines = Array.from(this.running, async ([place, process]) => {
+      const health = process.isReady ? await healthAt(await process.ready) : 'not ready';
+      const { errors } = process;
+      const logged = errors.length > 4000 ? `${errors.slice(0, 2000)} … ${errors.slice(-2000)}` : errors;
+      return `${place}: ${health}\n${logged}`;
+    });
+    return (await Promise.all(lines)).join('\n');
   }
 
   private spawn(place: Place): ServerProcess {
@@ -261,6 +274,9 @@ export class Deployment {
     await Promise.all([...this.running.keys()].map((place) => this.leave(place).terminate()));
   }
 }
+
+const healthAt = (url: string): Promise<string> =>
+  new Api(() => url, undefined, HEALTH_MS).get('/health/ready').then(({ text }) => text, String);
 
 /** Of somebody who may do everything, for the servers that use this data directory. */
 export async function tokenFor(dataDirectory: string, tenant: string): Promise<string> {

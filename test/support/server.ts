@@ -155,13 +155,10 @@ async function textOf(response: Response): Promise<string> {
   return '';
 }
 
-/**
- * The body of an answer that has this status. @throws with the answer when it has another one.
- * @param more what else there is to say then
- */
-export function bodyOf(answer: Answer, status: number, more: () => string = () => ''): unknown {
+/** The body of an answer that has this status. @throws with the answer when it has another one. */
+export function bodyOf(answer: Answer, status: number): unknown {
   if (answer.status !== status) {
-    throw new Error(`expected ${String(status)}, got ${String(answer.status)}: ${answer.text}${more()}`);
+    throw new Error(`expected ${String(status)}, got ${String(answer.status)}: ${answer.text}`);
   }
   return answer.body;
 }
