@@ -70,6 +70,10 @@ class CountedStore extends ReadStore {
     return this.inner.find(view, query);
   }
 
+  override selectMany(view: ViewSpec<never>, fields: readonly string[], ids: readonly string[]) {
+    return this.inner.selectMany(view, fields, ids);
+  }
+
   override select(view: ViewSpec<never>, fields: readonly string[], query: Query) {
     return this.inner.select(view, fields, query);
   }

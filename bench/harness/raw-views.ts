@@ -119,6 +119,10 @@ export class RawViews extends ReadStore {
     throw new Error('no queries here');
   }
 
+  override selectMany(): Promise<never> {
+    throw new Error('no queries here');
+  }
+
   override count(): Promise<number> {
     throw new Error('no queries here');
   }

@@ -147,6 +147,9 @@ export function describeReadStoreContract(name: string, open: () => Promise<Read
         const found = await store.getMany(view, wanted);
         expect(found.map(({ id }) => id).sort()).toEqual(mails.map(({ id }) => id).sort());
         expect(await store.getMany(view, [])).toEqual([]);
+        const titles = await store.selectMany(view, ['title', 'id'], wanted);
+        expect(titles.sort()).toEqual(mails.map(({ id, doc }) => [doc.title ?? '', id]).sort());
+        expect(await store.selectMany(view, ['id'], [])).toEqual([]);
       });
 
       it('are replaced by a later position only', async () => {
@@ -223,6 +226,7 @@ export function describeReadStoreContract(name: string, open: () => Promise<Read
             ['old', 'b'],
           ],
         });
+        expect(await store.selectMany(view, ['title'], ['a'])).toEqual([['new']]);
         expect(await store.checkpoint(view)).toBe(6n);
       });
 
@@ -768,6 +772,7 @@ export function describeReadStoreContract(name: string, open: () => Promise<Read
 
       it.each([[[]], [['size']], [['tags']], [['nothing']]])('are texts: %j is refused', async (fields) => {
         await expect(store.select(view, fields, { where: [], limit: 1 })).rejects.toThrow(TypeError);
+        await expect(store.selectMany(view, fields, ['a'])).rejects.toThrow(TypeError);
       });
     });
 

@@ -349,6 +349,7 @@ class AskedStore extends ReadStore {
   }
 
   override getMany = nobodyAsks;
+  override selectMany = nobodyAsks;
   override builds = nobodyAsks;
   override activate = nobodyAsks;
   override discard = nobodyAsks;

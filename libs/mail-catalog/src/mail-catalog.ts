@@ -87,8 +87,8 @@ export class MailCatalog extends SelectionSource {
   }
 
   async getMany(tenant: string, keys: readonly string[]): Promise<SelectedEmail[]> {
-    const found = await this.docs(tenant, keys);
-    return found.map(selectedEmailOf);
+    const ids = keys.map((key) => emailDocId(tenant, key));
+    return (await this.store.selectMany(emailsView, SELECTED_FIELDS, ids)).map(selectedEmailIn);
   }
 
   /** The documents that exist among these keys (`networkMessageId/recipient`). */
@@ -100,14 +100,3 @@ export class MailCatalog extends SelectionSource {
     return found.map(({ doc }) => doc);
   }
 }
-
-const selectedEmailOf = ({ record, location }: EmailDoc): SelectedEmail => ({
-  networkMessageId: record.networkMessageId,
-  recipientEmailAddress: record.recipientEmailAddress,
-  internetMessageId: record.internetMessageId,
-  sender: record.senderFromAddress,
-  subject: record.subject,
-  direction: record.direction,
-  receivedAt: record.receivedAt,
-  location,
-});

@@ -136,6 +136,13 @@ export abstract class ReadStore {
   /** The documents that exist among these ids, in no order. */
   abstract getMany<Doc>(view: ViewSpec<Doc>, ids: readonly string[]): Promise<Stored<Doc>[]>;
 
+  /** The same documents as {@link getMany}, and of each only values, as {@link select} gives them. */
+  abstract selectMany(
+    view: ViewSpec<never>,
+    fields: readonly string[],
+    ids: readonly string[],
+  ): Promise<(readonly string[])[]>;
+
   /**
    * Writes documents and moves the checkpoint as one: after a crash either both are there or the same events are
    * projected again. A document is replaced or patched only by a later position, and the checkpoint never goes back. An

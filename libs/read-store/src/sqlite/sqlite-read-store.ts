@@ -67,6 +67,10 @@ interface ViewFile {
   readonly checkpoints: Map<string, Position>;
 }
 
+interface PlacedView extends ViewFile {
+  readonly table: ViewTable;
+}
+
 /**
  * The read models in a directory: a SQLite file for each view, in it a table for each build. Several processes may open
  * it; each view is best written by one of them, since a file has one writer at a time, and one process may write one view
@@ -168,12 +172,33 @@ export class SqliteReadStore extends ReadStore {
   }
 
   async getMany<Doc>(view: ViewSpec<Doc>, ids: readonly string[]): Promise<Stored<Doc>[]> {
-    const found: Stored<Doc>[] = [];
+    return await this.amongIds(view, ids, ({ file, table }, group) =>
+      file.all(table.getMany, group).map((row) => table.stored(view, row)),
+    );
+  }
+
+  async selectMany(
+    view: ViewSpec<never>,
+    fields: readonly string[],
+    ids: readonly string[],
+  ): Promise<(readonly string[])[]> {
+    checkSelected(view, fields);
+    return await this.amongIds(
+      view,
+      ids,
+      ({ file, table }, group) => file.cells(table.selectMany(fields), group) as string[][],
+    );
+  }
+
+  /** @param ask is given a group of the ids, as JSON */
+  private async amongIds<Found>(
+    view: ViewSpec<never>,
+    ids: readonly string[],
+    ask: (place: PlacedView, group: string) => readonly Found[],
+  ): Promise<Found[]> {
+    const found: Found[] = [];
     for await (const group of inGroups(new Set(ids), IDS_PER_STATEMENT)) {
-      guarded(() => {
-        const { file, table } = this.placed(view);
-        for (const row of file.all(table.getMany, JSON.stringify(group))) found.push(table.stored(view, row));
-      });
+      found.push(...guarded(() => ask(this.placed(view), JSON.stringify(group))));
     }
     return found;
   }
@@ -286,7 +311,7 @@ export class SqliteReadStore extends ReadStore {
   }
 
   /** Where a view is; without a build, where its active one is, to which another process may have switched just now. */
-  private placed(view: ViewSpec<never>): ViewFile & { readonly table: ViewTable } {
+  private placed(view: ViewSpec<never>): PlacedView {
     const opened = this.fileOf(view);
     const build = view.build ?? activeIn(opened.file, view);
     const known = opened.tables.get(placeKey(view, build));

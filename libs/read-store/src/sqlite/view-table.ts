@@ -24,6 +24,8 @@ export interface Sql {
 
 const COLUMN_TYPES: Readonly<Record<FieldType, string>> = { text: 'TEXT', number: 'REAL', tags: 'TEXT' };
 
+const AMONG_IDS = 'id IN (SELECT value FROM json_each(?))';
+
 /** Where new values of one patchable member are kept: a row for each document that was patched. */
 export interface PatchTable {
   readonly member: string;
@@ -50,6 +52,7 @@ export class ViewTable {
    */
   readonly update: string | undefined;
   readonly patches: readonly PatchTable[];
+  /** For a list of ids in JSON. */
   readonly getMany: string;
   /** What documents are read from: the table, or the view that lays the patches over it. */
   private readonly source: string;
@@ -96,7 +99,7 @@ export class ViewTable {
       ...['position', ...changed.map(columnOf), 'doc', 'id', ...kept.map(columnOf), 'position'].map(at),
     ];
     this.whole = ['id', 'position', ...patchable.map(columnOf), 'doc'];
-    this.getMany = `SELECT ${this.whole.join(', ')} FROM ${this.source} WHERE id IN (SELECT value FROM json_each(?))`;
+    this.getMany = `SELECT ${this.whole.join(', ')} FROM ${this.source} WHERE ${AMONG_IDS}`;
   }
 
   /**
@@ -183,6 +186,11 @@ export class ViewTable {
   /** The values of a row in the order of {@link update}. */
   narrowed(row: readonly SqlValue[]): readonly SqlValue[] {
     return this.order.map((index) => row[index] ?? null);
+  }
+
+  /** The values of fields, for a list of ids in JSON. */
+  selectMany(fields: readonly string[]): string {
+    return `SELECT ${fields.map(columnOf).join(', ')} FROM ${this.sourceOf(fields)} WHERE ${AMONG_IDS}`;
   }
 
   select(query: CheckedQuery): Sql {
