@@ -56,8 +56,8 @@ export interface PlannedCopy {
   readonly mailbox: string;
   readonly to: string;
   /** Move only from this folder (undo). */
-  readonly onlyFrom?: string;
-  readonly notRemediable?: Reason;
+  readonly onlyFrom?: string | undefined;
+  readonly notRemediable?: Reason | undefined;
 }
 
 /** What a plan amounts to. `emails` are emails selected; copies are one a recipient, plus the senders'. */
@@ -126,8 +126,8 @@ export function planner(rules: PlanRules): {
           kind: 'recipient',
           mailbox: email.recipientEmailAddress,
           to: to.recipient,
-          ...(to.onlyFrom === undefined ? {} : { onlyFrom: to.onlyFrom }),
-          ...(reason === undefined ? {} : { notRemediable: reason }),
+          onlyFrom: to.onlyFrom,
+          notRemediable: reason,
         },
       ];
     },
@@ -251,8 +251,7 @@ export function batcher(
         size = sizeOf(copy);
       }
       if (!isKnown(copy.message)) messages.push(copy.message);
-      const { message: _message, ...rest } = copy;
-      targets.push({ ...rest, message: messages.length - 1 });
+      targets.push(targetOf(copy, messages.length - 1));
       bytes += size;
       return done;
     },
@@ -260,13 +259,22 @@ export function batcher(
   };
 }
 
+// Member by member: what the rest of an object is taken into is five times as slow to check and to write as JSON.
+
+const targetOf = (
+  { kind, mailbox, to, onlyFrom, notRemediable }: PlannedCopy,
+  message: number,
+): BatchTarget => ({ message, kind, mailbox, to, onlyFrom, notRemediable });
+
 /** The copies of a batch as they were planned. */
 export const copiesOfBatch = ({ messages, targets }: Pick<Batch, 'messages' | 'targets'>): PlannedCopy[] =>
-  targets.map(({ message, onlyFrom, notRemediable, ...target }) => ({
-    ...target,
+  targets.map(({ message, kind, mailbox, to, onlyFrom, notRemediable }) => ({
     message: messages[message] as PlannedMessage,
-    ...(onlyFrom === undefined ? {} : { onlyFrom }),
-    ...(notRemediable === undefined ? {} : { notRemediable }),
+    kind,
+    mailbox,
+    to,
+    onlyFrom,
+    notRemediable,
   }));
 
 /** The tally that a batch begins with. */
