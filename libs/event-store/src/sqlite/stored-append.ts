@@ -30,11 +30,20 @@ interface EventInAppend {
   readonly metadata?: Metadata;
 }
 
-/** The events of one append as they are stored. They are read from their JSON when they are first asked for. */
+/**
+ * The events of one append as they are stored. They are read from their JSON when they are first asked for: all at once
+ * from that of the file, each by itself where it was written here.
+ */
 export class StoredAppend {
-  private read: readonly RecordedEvent[] | undefined;
+  private readonly read: RecordedEvent[] = [];
+  /** Of most events, as an object that they share. */
+  private metadata: Metadata | undefined;
 
-  constructor(readonly row: AppendRow) {}
+  /** @param encoded its events one by one, where they are known. */
+  constructor(
+    readonly row: AppendRow,
+    private readonly encoded?: readonly EncodedEvent[],
+  ) {}
 
   /** @param position of the last event. @param revision of the last event. */
   static of(
@@ -47,7 +56,7 @@ export class StoredAppend {
     const json = `[${events.map((event) => jsonOf(event, metadata)).join(',')}]`;
     const types = JSON.stringify([...new Set(events.map(({ type }) => type))]);
     const count = events.length;
-    return new StoredAppend({ position, stream, revision, count, types, metadata, events: json });
+    return new StoredAppend({ position, stream, revision, count, types, metadata, events: json }, events);
   }
 
   /** Of the last event. */
@@ -70,13 +79,31 @@ export class StoredAppend {
     if (types === undefined) return this.events;
     const own = JSON.parse(this.row.types) as readonly string[];
     if (this.row.events === null || !own.some((type) => types.has(type))) return [];
-    return this.events.filter(({ type }) => types.has(type));
+    if (this.encoded === undefined) return this.events.filter(({ type }) => types.has(type));
+    return this.encoded.flatMap((event, index) => (types.has(event.type) ? [this.at(index, event)] : []));
   }
 
   /** In order. @throws {ClawbackError} `eventUnreadable` */
   get events(): readonly RecordedEvent[] {
-    this.read ??= eventsOf(this.row);
+    if (this.encoded !== undefined) return this.encoded.map((event, index) => this.at(index, event));
+    if (this.read.length === 0) this.read.push(...eventsOf(this.row));
     return this.read;
+  }
+
+  private at(index: number, { id, type, data, metadata }: EncodedEvent): RecordedEvent {
+    this.read[index] ??= recorded(this.row, index, {
+      id,
+      type,
+      data: JSON.parse(data) as unknown,
+      metadata: this.metadataOf(metadata),
+    });
+    return this.read[index];
+  }
+
+  private metadataOf(json: string): Metadata {
+    if (json !== this.row.metadata) return JSON.parse(json) as Metadata;
+    this.metadata ??= JSON.parse(json) as Metadata;
+    return this.metadata;
   }
 }
 
@@ -86,19 +113,28 @@ const jsonOf = ({ id, type, data, metadata }: EncodedEvent, common: string): str
 };
 
 function eventsOf(row: AppendRow): RecordedEvent[] {
-  const { stream, count } = row;
   const events = fromJson(row, 'events') as readonly EventInAppend[];
   const common = fromJson(row, 'metadata') as Metadata;
-  const first = { position: row.position - count + 1, revision: row.revision - count + 1 };
-  return events.map(({ id, type, data, metadata = common }, index) => ({
+  return events.map(({ id, type, data, metadata = common }, index) =>
+    recorded(row, index, { id, type, data, metadata }),
+  );
+}
+
+/** @param index of the event in its append. */
+function recorded(
+  { stream, position, revision, count }: AppendRow,
+  index: number,
+  { id, type, data, metadata }: Required<EventInAppend>,
+): RecordedEvent {
+  return {
     id,
     type,
     data,
     metadata,
     stream,
-    revision: BigInt(first.revision + index),
-    position: BigInt(first.position + index),
-  }));
+    revision: BigInt(revision - count + 1 + index),
+    position: BigInt(position - count + 1 + index),
+  };
 }
 
 function fromJson(row: AppendRow, column: 'events' | 'metadata'): unknown {
