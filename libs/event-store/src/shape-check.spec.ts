@@ -57,7 +57,7 @@ type Json = null | boolean | number | string | Json[] | { [name: string]: Json }
 /** Every place in a value, itself included. */
 function placesIn(value: Json, path: readonly string[] = []): (readonly string[])[] {
   const within = typeof value === 'object' && value !== null ? Object.entries(value) : [];
-  return [path, ...within.flatMap(([name, member]) => placesIn(member as Json, [...path, name]))];
+  return [path, ...within.flatMap(([name, member]) => placesIn(member, [...path, name]))];
 }
 
 /** A copy with something else at one place, or without it. */
