@@ -19,8 +19,8 @@ export type DataOf<E extends DomainEvent, Type extends E['type']> = Extract<
 >['data'];
 
 /**
- * How one type of event is written: the schema of its newest version, and for every older version ever stored a
- * function to the next one. `upcasters[0]` turns version 1 into 2.
+ * How one type of event is written: the schema of its newest version, without refinements (see {@link shapeCheck}), and for
+ * every older version ever stored a function to the next one. `upcasters[0]` turns version 1 into 2.
  */
 export interface EventCodec<Data> {
   readonly schema: z.ZodType<Data>;

@@ -20,6 +20,7 @@ describe('faults of MongoDB', () => {
     ['a broken connection', new MongoNetworkError('closed')],
     ['a broken connection in the middle of a bulk write', inBulk(new MongoNetworkError('closed'))],
     ['a connection that broke under a writer', ofSystem('write EPIPE', { code: 'EPIPE', syscall: 'write' })],
+    ['a name that is not found', ofSystem('no address', { code: 'EAI_AGAIN', syscall: 'getaddrinfo' })],
     ['a connection that the other side has ended', ofSystem('ended by the other party', { code: 'EPIPE' })],
     [
       'a connection that broke in the middle of a bulk write',

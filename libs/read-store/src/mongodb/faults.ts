@@ -32,7 +32,7 @@ const FAULTS = [
 /** Faults that the driver has classes for, but does not export. */
 const FAULT_NAMES: ReadonlySet<string> = new Set(['MongoWaitQueueTimeoutError', 'MongoPoolClosedError']);
 
-/** Codes of the system, such as EPIPE, and those of Node about a stream that is used after its end. */
+/** Codes of the system, such as EPIPE, and those of Node about a stream that is used after its end. Some come without a `syscall`. */
 const SOCKET_CODE = /^(E[A-Z\d]+|ERR_STREAM_\w+)$/;
 
 /**
@@ -107,5 +107,5 @@ function isFault(error: unknown): error is Error {
  * The driver (7.9) wraps what its sockets say, except when that comes while a request waits for its socket: one that is
  * larger than the buffers, or any at all on a connection whose other end has just died.
  */
-const isOfSocket = ({ code }: Error & { readonly code?: unknown }): boolean =>
-  typeof code === 'string' && SOCKET_CODE.test(code);
+const isOfSocket = (error: Error & { readonly code?: unknown }): boolean =>
+  'syscall' in error || (typeof error.code === 'string' && SOCKET_CODE.test(error.code));
