@@ -131,6 +131,22 @@ describe(`writers of one view: ${mongoName}`, () => {
     expect(await stored()).toEqual({ seen: 6, checkpoint: 6n });
   });
 
+  it('gives back its views when it waits for another one, but no right; who waits for a right keeps all', async () => {
+    const { a, b } = await twoWriters();
+    const other = talliesView();
+    const right = { ...talliesView(), isRight: true as const };
+    for (const { store } of [a, b]) for (const view of [other, right]) await store.prepare(view);
+    await a.store.commit(right, [], 1n);
+    await a.store.commit(other, [], 1n);
+    await b.commit(1n, 1);
+    await expect(b.store.commit(right, [], 1n)).rejects.toMatchObject(waiting);
+    await expect(a.commit(2n, 2)).rejects.toMatchObject(waiting);
+    await b.store.commit(other, [], 2n);
+    await expect(b.store.commit(right, [], 2n)).rejects.toMatchObject(waiting);
+    await b.commit(2n, 2);
+    await a.store.commit(right, [], 2n);
+  });
+
   it('loses nothing by one that believes to have the lease still', async () => {
     const { a, b, stored } = await twoWriters();
     await a.commit(1n, 1);

@@ -31,6 +31,11 @@ export interface ViewSpec<Doc> {
    * same name, which is where it is kept, and in no index: what changes often would be written there as well.
    */
   readonly patchable?: readonly string[];
+  /**
+   * The right to do something rather than a view: where one process writes a view at a time, it is nothing to the others that
+   * a process writes whether it has this one.
+   */
+  readonly isRight?: true;
 }
 
 /** A document with its key and the position of the last event in it. */

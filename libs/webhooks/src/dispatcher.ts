@@ -14,7 +14,13 @@ export interface DispatcherOptions extends CourierPorts {
 }
 
 /** The right to dispatch: a view without documents, whose writer has it. */
-export const dispatchTurn: ViewSpec<never> = { name: 'webhookDispatch', version: 1, fields: {}, indexes: [] };
+export const dispatchTurn: ViewSpec<never> = {
+  name: 'webhookDispatch',
+  version: 1,
+  fields: {},
+  indexes: [],
+  isRight: true,
+};
 
 const PAGE = 1000;
 

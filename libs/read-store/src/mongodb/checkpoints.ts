@@ -38,6 +38,8 @@ export interface Lease {
 export class Checkpoints {
   private readonly collection: Collection<CheckpointDocument>;
   private readonly leases = new Map<string, Lease>();
+  /** Of the leases those that are given back at the end only. */
+  private readonly rights = new Set<string>();
   private refreshing: NodeJS.Timeout | undefined;
 
   /** @param writer none: whoever calls may write, and is told nothing of other writers. */
@@ -60,12 +62,14 @@ export class Checkpoints {
 
   /**
    * Makes sure that this process may write the view, before it does.
+   * @param isRight as in the spec of the view
    * @throws {ClawbackError} `writerWaiting`, kind `unavailable`: somebody else is writing it; the call may be repeated
    * until that one is gone. `writerFenced`, kind `conflict`: somebody else has taken over from this process.
    * @throws {Error} the view has been discarded.
    */
-  async hold(key: string): Promise<Lease | undefined> {
+  async hold(key: string, isRight: boolean): Promise<Lease | undefined> {
     if (this.writer === undefined) return undefined;
+    if (isRight) this.rights.add(key);
     const lease = this.leases.get(key);
     if (lease === undefined) return await this.acquire(key, this.writer);
     if (this.writer.now() < lease.until || (await this.renew(key, lease, this.writer))) return lease;
@@ -95,12 +99,11 @@ export class Checkpoints {
   /** Lets the next writer begin at once. A lease that cannot be given back lapses by itself. */
   async release(): Promise<void> {
     clearInterval(this.refreshing);
-    await this.giveBack();
+    await this.giveBack([...this.leases]);
   }
 
-  private async giveBack(): Promise<void> {
-    const held = [...this.leases];
-    this.leases.clear();
+  private async giveBack(held: readonly (readonly [key: string, lease: Lease])[]): Promise<void> {
+    for (const [key] of held) this.leases.delete(key);
     await Promise.allSettled(
       held.map(([key, { epoch }]) =>
         this.collection.updateOne({ _id: key, epoch }, { $set: { owner: '', until: 0 } }),
@@ -121,7 +124,9 @@ export class Checkpoints {
         throw new Error(`the view ${key} has been discarded`);
       }
       // Two that held a view each and waited for the other's would wait for ever.
-      await this.giveBack();
+      if (!this.rights.has(key)) {
+        await this.giveBack([...this.leases].filter(([held]) => !this.rights.has(held)));
+      }
       throw new ClawbackError('unavailable', 'writerWaiting', `another process writes the view ${key}`, {
         view: key,
       });

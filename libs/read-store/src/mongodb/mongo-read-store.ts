@@ -198,7 +198,7 @@ export class MongoReadStore extends ReadStore {
     this.turn -= 1;
     const commands = collection.writes(view, writes, this.turn);
     await this.ask(async () => {
-      const lease = await this.checkpoints.hold(place);
+      const lease = await this.checkpoints.hold(place, view.isRight === true);
       await writeAll(collection.documents, commands);
       await this.checkpoints.move(place, checkpoint, lease);
     });
