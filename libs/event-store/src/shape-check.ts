@@ -10,7 +10,7 @@ const ajv = new Ajv2020({ strict: true });
  * decides (`refine`), so a schema with one must not come here.
  * @throws {Error} when first asked: the schema holds something else that JSON Schema cannot say.
  */
-export function shapeCheck<Data>(schema: z.ZodType<Data>): (data: unknown) => boolean {
+export function shapeCheck(schema: z.ZodType): (data: unknown) => boolean {
   let fits: ((data: unknown) => boolean) | undefined;
   return (data) => {
     fits ??= ajv.compile(z.toJSONSchema(schema));

@@ -87,16 +87,16 @@ export class MailCatalog extends SelectionSource {
   }
 
   async getMany(tenant: string, keys: readonly string[]): Promise<SelectedEmail[]> {
-    const ids = keys.map((key) => emailDocId(tenant, key));
-    return (await this.store.selectMany(emailsView, SELECTED_FIELDS, ids)).map(selectedEmailIn);
+    const found = await this.store.selectMany(emailsView, SELECTED_FIELDS, idsOf(tenant, keys));
+    return found.map(selectedEmailIn);
   }
 
   /** The documents that exist among these keys (`networkMessageId/recipient`). */
   async docs(tenant: string, keys: readonly string[]): Promise<EmailDoc[]> {
-    const found = await this.store.getMany(
-      emailsView,
-      keys.map((key) => emailDocId(tenant, key)),
-    );
+    const found = await this.store.getMany(emailsView, idsOf(tenant, keys));
     return found.map(({ doc }) => doc);
   }
 }
+
+const idsOf = (tenant: string, keys: readonly string[]): string[] =>
+  keys.map((key) => emailDocId(tenant, key));

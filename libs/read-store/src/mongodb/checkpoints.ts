@@ -28,6 +28,8 @@ export interface Lease {
   readonly epoch: number;
   /** Nobody else can have taken it over before then. */
   until: number;
+  /** Given back at the end only. */
+  readonly isRight: boolean;
 }
 
 /**
@@ -38,8 +40,6 @@ export interface Lease {
 export class Checkpoints {
   private readonly collection: Collection<CheckpointDocument>;
   private readonly leases = new Map<string, Lease>();
-  /** Of the leases those that are given back at the end only. */
-  private readonly rights = new Set<string>();
   private refreshing: NodeJS.Timeout | undefined;
 
   /** @param writer none: whoever calls may write, and is told nothing of other writers. */
@@ -69,9 +69,8 @@ export class Checkpoints {
    */
   async hold(key: string, isRight: boolean): Promise<Lease | undefined> {
     if (this.writer === undefined) return undefined;
-    if (isRight) this.rights.add(key);
     const lease = this.leases.get(key);
-    if (lease === undefined) return await this.acquire(key, this.writer);
+    if (lease === undefined) return await this.acquire(key, isRight, this.writer);
     if (this.writer.now() < lease.until || (await this.renew(key, lease, this.writer))) return lease;
     throw this.fenced(key);
   }
@@ -111,7 +110,11 @@ export class Checkpoints {
     );
   }
 
-  private async acquire(key: string, { owner, leaseMs, now }: WriterOptions): Promise<Lease> {
+  private async acquire(
+    key: string,
+    isRight: boolean,
+    { owner, leaseMs, now }: WriterOptions,
+  ): Promise<Lease> {
     const time = now();
     const until = time + leaseMs;
     const taken = await this.collection.findOneAndUpdate(
@@ -124,14 +127,12 @@ export class Checkpoints {
         throw new Error(`the view ${key} has been discarded`);
       }
       // Two that held a view each and waited for the other's would wait for ever.
-      if (!this.rights.has(key)) {
-        await this.giveBack([...this.leases].filter(([held]) => !this.rights.has(held)));
-      }
+      if (!isRight) await this.giveBack([...this.leases].filter(([, held]) => !held.isRight));
       throw new ClawbackError('unavailable', 'writerWaiting', `another process writes the view ${key}`, {
         view: key,
       });
     }
-    const lease = { epoch: taken.epoch, until };
+    const lease = { epoch: taken.epoch, until, isRight };
     this.leases.set(key, lease);
     this.refreshing ??= this.refreshInTheBackground(leaseMs);
     return lease;

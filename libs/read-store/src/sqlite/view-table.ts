@@ -24,8 +24,6 @@ export interface Sql {
 
 const COLUMN_TYPES: Readonly<Record<FieldType, string>> = { text: 'TEXT', number: 'REAL', tags: 'TEXT' };
 
-const AMONG_IDS = 'id IN (SELECT value FROM json_each(?))';
-
 /** Where new values of one patchable member are kept: a row for each document that was patched. */
 export interface PatchTable {
   readonly member: string;
@@ -99,7 +97,7 @@ export class ViewTable {
       ...['position', ...changed.map(columnOf), 'doc', 'id', ...kept.map(columnOf), 'position'].map(at),
     ];
     this.whole = ['id', 'position', ...patchable.map(columnOf), 'doc'];
-    this.getMany = `SELECT ${this.whole.join(', ')} FROM ${this.source} WHERE ${AMONG_IDS}`;
+    this.getMany = `SELECT ${this.whole.join(', ')} FROM ${this.source} WHERE ${inJson('id')}`;
   }
 
   /**
@@ -190,7 +188,7 @@ export class ViewTable {
 
   /** The values of fields, for a list of ids in JSON. */
   selectMany(fields: readonly string[]): string {
-    return `SELECT ${fields.map(columnOf).join(', ')} FROM ${this.sourceOf(fields)} WHERE ${AMONG_IDS}`;
+    return `SELECT ${fields.map(columnOf).join(', ')} FROM ${this.sourceOf(fields)} WHERE ${inJson('id')}`;
   }
 
   select(query: CheckedQuery): Sql {
@@ -354,10 +352,13 @@ function toSql(condition: CheckedCondition, beyond?: Side): Sql {
   }
 }
 
+/** The value is a list in JSON. */
+const inJson = (column: string): string => `${column} IN (SELECT value FROM json_each(?))`;
+
 /** Few different statements for any number of values, because each is kept prepared. */
 function isOneOf(column: string, type: FieldType, values: readonly (string | number)[]): Sql {
   if (type !== 'number') {
-    return { text: `${column} IN (SELECT value FROM json_each(?))`, values: [JSON.stringify(values)] };
+    return { text: inJson(column), values: [JSON.stringify(values)] };
   }
   // SQLite reads a number in JSON with another rounding than it was written with: bind numbers one by one.
   const padded = padToPowerOfTwo(values);
