@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { Collection, MongoNetworkError, MongoServerError } from 'mongodb';
 import { decideAndAppend } from '#libs/event-store';
-import { collect, newId, pause, START } from '#libs/kernel';
+import { collect, isClawbackError, newId, pause, START } from '#libs/kernel';
 import { Projector, type Projection, type Stored, type ViewState } from '#libs/read-store';
 import {
   ViewKeeper,
@@ -457,6 +457,26 @@ describe(`a server that does not answer: ${mongoName}`, () => {
     await proxy.close();
   });
 
+  it('serves again after its death, also where the driver does not look for it any more', async () => {
+    const proxy = await startTcpProxy(mongo.address);
+    const store = openStore({ url: mongo.urlBy(proxy.port), timeoutMs: 1000 });
+    const view = talliesView();
+    await store.prepare(view);
+    for (let death = 0; death < 4; death += 1) {
+      // The driver looks once a second, and half a second after a look it looks at once when something fails.
+      await pause(700);
+      proxy.hang();
+      const asked = Promise.allSettled(Array.from({ length: 4 }, () => store.count(view, [])));
+      await pause(50);
+      proxy.end();
+      proxy.goOn();
+      await asked;
+      await untilServed(() => store.count(view, []));
+    }
+    await store.close();
+    await proxy.close();
+  });
+
   it('is unavailable from the start where nobody listens', async () => {
     const proxy = await startTcpProxy({ host: '127.0.0.1', port: 9 });
     await proxy.close();
@@ -464,6 +484,19 @@ describe(`a server that does not answer: ${mongoName}`, () => {
     await expect(store.prepare(talliesView())).rejects.toMatchObject({ kind: 'unavailable' });
   });
 });
+
+async function untilServed(ask: () => Promise<unknown>): Promise<void> {
+  const deadline = performance.now() + 20_000;
+  for (;;) {
+    try {
+      await ask();
+      return;
+    } catch (error) {
+      if (!isClawbackError(error) || error.kind !== 'unavailable' || performance.now() > deadline)
+        throw error;
+    }
+  }
+}
 
 const onFerretDb = realMongoUrl === undefined ? describe : describe.skip;
 

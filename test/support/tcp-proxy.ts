@@ -10,6 +10,8 @@ export interface TcpProxy {
   goOn(): void;
   /** Ends every connection at once, as the death of a process with unread data does. */
   reset(): void;
+  /** The same of a process that had read everything; the oldest connection first. */
+  end(): void;
   close(): Promise<void>;
 }
 
@@ -49,6 +51,9 @@ export async function startTcpProxy(target: {
     },
     reset() {
       for (const socket of sockets) socket.resetAndDestroy();
+    },
+    end() {
+      for (const socket of sockets) socket.destroy();
     },
     async close() {
       for (const socket of sockets) socket.destroy();

@@ -1,7 +1,8 @@
-import type { Collection, Db } from 'mongodb';
+import type { Collection } from 'mongodb';
 import { formatPosition, type Position } from '#libs/kernel';
 import { FIRST_BUILD } from '../view-rules.js';
 import { insertIfMissing } from './checkpoints.js';
+import type { Collections } from './mongo-connection.js';
 
 interface ActiveBuildDocument {
   readonly _id: string;
@@ -15,11 +16,12 @@ const KNOWN_FOR_MS = 1000;
 
 /** Which build of each view is read. Asked before every query, and so kept in mind for a moment. */
 export class ActiveBuilds {
-  private readonly collection: Collection<ActiveBuildDocument>;
   private readonly known = new Map<string, { readonly build: Promise<number>; readonly until: number }>();
 
-  constructor(database: Db) {
-    this.collection = database.collection('activeBuilds', { readConcern: { level: 'majority' } });
+  constructor(private readonly database: Collections) {}
+
+  private get collection(): Collection<ActiveBuildDocument> {
+    return this.database.collection('activeBuilds', { readConcern: { level: 'majority' } });
   }
 
   /** The active build of a version of a view. */

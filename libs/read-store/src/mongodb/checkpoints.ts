@@ -1,6 +1,7 @@
-import type { Collection, Db } from 'mongodb';
+import type { Collection } from 'mongodb';
 import { ClawbackError, formatPosition, parsePosition, type Position } from '#libs/kernel';
 import { isDuplicateKey } from './faults.js';
+import type { Collections } from './mongo-connection.js';
 
 /** How far a view has come, and who writes it. */
 export interface CheckpointDocument {
@@ -38,17 +39,18 @@ export interface Lease {
  * each document. Clocks that differ by less than the lease only let a writer be replaced too early or too late.
  */
 export class Checkpoints {
-  private readonly collection: Collection<CheckpointDocument>;
   private readonly leases = new Map<string, Lease>();
   private refreshing: NodeJS.Timeout | undefined;
 
   /** @param writer none: whoever calls may write, and is told nothing of other writers. */
   constructor(
-    database: Db,
+    private readonly database: Collections,
     private readonly writer: WriterOptions | undefined,
-  ) {
+  ) {}
+
+  private get collection(): Collection<CheckpointDocument> {
     // What is not on a majority may be rolled back, and a projector that began after it would leave events out.
-    this.collection = database.collection('checkpoints', { readConcern: { level: 'majority' } });
+    return this.database.collection('checkpoints', { readConcern: { level: 'majority' } });
   }
 
   async prepare(key: string): Promise<void> {

@@ -1,4 +1,4 @@
-import { MongoClient, type AnyBulkWriteOperation, type Collection, type Db, type Document } from 'mongodb';
+import type { AnyBulkWriteOperation, Collection, Document } from 'mongodb';
 import { canonicalJson, inGroups, type Position } from '#libs/kernel';
 import {
   ReadStore,
@@ -34,12 +34,10 @@ import {
 import { ActiveBuilds } from './active-builds.js';
 import { Checkpoints, insertIfMissing } from './checkpoints.js';
 import { guarded, isDuplicateKey, unavailable, within } from './faults.js';
+import { MongoConnection, type MongoConnectionOptions } from './mongo-connection.js';
 import { turnOf, ViewCollection, type ViewDocument } from './view-collection.js';
 
-export interface MongoReadStoreOptions {
-  /** As `mongodb://user:password@host:27017/?replicaSet=rs0&tls=true`. */
-  readonly url: string;
-  readonly database: string;
+export interface MongoReadStoreOptions extends Pick<MongoConnectionOptions, 'url' | 'database'> {
   /**
    * Names this process among those that write views: one of them writes a view at a time, and the others wait. The name of
    * a process that may be replaced by a new one of the same name at once, or else a name that nobody has had before.
@@ -61,7 +59,6 @@ interface ShapeDocument {
 const IDS_PER_QUERY = 1000;
 /** However many documents a commit has, each command is answered long before the time limit of an answer. */
 const WRITES_PER_COMMAND = 1000;
-const SELECTION_MS = 5_000;
 const LEASE_MS = 15_000;
 const TIMEOUT_MS = 20_000;
 
@@ -73,9 +70,7 @@ const TIMEOUT_MS = 20_000;
  * projected again and change nothing. A write counts when a majority has it in its journal.
  */
 export class MongoReadStore extends ReadStore {
-  private readonly client: MongoClient;
-  private readonly database: Db;
-  private readonly shapes: Collection<ShapeDocument>;
+  private readonly connection: MongoConnection;
   private readonly checkpoints: Checkpoints;
   private readonly activeBuilds: ActiveBuilds;
   /** Versions of views. */
@@ -90,14 +85,13 @@ export class MongoReadStore extends ReadStore {
   /** Connects when first used. @throws {Error} the url is none. */
   constructor(options: MongoReadStoreOptions) {
     super();
-    const { owner, leaseMs = LEASE_MS, now = () => new Date() } = options;
-    this.client = clientOf(options);
-    this.patienceMs = 2 * (options.timeoutMs ?? TIMEOUT_MS);
-    this.database = this.client.db(options.database);
-    this.shapes = this.database.collection('views');
-    this.activeBuilds = new ActiveBuilds(this.database);
+    const { url, database, owner, leaseMs = LEASE_MS, timeoutMs = TIMEOUT_MS } = options;
+    const { now = () => new Date() } = options;
+    this.connection = new MongoConnection({ url, database, timeoutMs });
+    this.patienceMs = 2 * timeoutMs;
+    this.activeBuilds = new ActiveBuilds(this.connection);
     const writer = owner === undefined ? undefined : { owner, leaseMs, now: () => now().getTime() };
-    this.checkpoints = new Checkpoints(this.database, writer);
+    this.checkpoints = new Checkpoints(this.connection, writer);
     this.turn = turnOf(now());
   }
 
@@ -107,7 +101,7 @@ export class MongoReadStore extends ReadStore {
     const shape = canonicalJson(viewShape(view));
     const collection = await this.ask(async () => {
       const build = view.build ?? (await this.activeBuilds.now(viewKey(view)));
-      const made = new ViewCollection(view, build, this.database);
+      const made = new ViewCollection(view, build, this.connection);
       await insertIfMissing(this.shapes, { _id: made.place, shape });
       const known = await this.shapes.findOne({ _id: made.place });
       if (known?.shape !== shape) throw viewChanged(view);
@@ -149,7 +143,7 @@ export class MongoReadStore extends ReadStore {
       // Afresh: another process may have switched to this very build.
       checkDiscard(view, build, await this.activeBuilds.now(viewKey(view)));
       this.collections.delete(place);
-      await this.database.dropCollection(place);
+      await this.connection.drop(place);
       await this.checkpoints.drop(place);
       // Last: as long as it is there, the build is known and can be discarded again.
       await this.shapes.deleteOne({ _id: place });
@@ -298,13 +292,23 @@ export class MongoReadStore extends ReadStore {
   private async end(): Promise<void> {
     // A lease that is not given back lapses, and the process is about to end.
     await within(this.patienceMs, this.checkpoints.release()).catch(() => undefined);
-    await within(this.patienceMs, this.client.close()).catch(() => undefined);
+    await this.connection.close();
+  }
+
+  /** Which version of each view has which shape. */
+  private get shapes(): Collection<ShapeDocument> {
+    return this.connection.collection('views');
   }
 
   /** The client would connect again after its end. */
   private async ask<T>(work: () => Promise<T>): Promise<T> {
     if (this.closing !== undefined) throw unavailable('it is closed');
-    return await guarded(() => within(this.patienceMs, work()));
+    try {
+      return await guarded(() => within(this.patienceMs, work()));
+    } catch (error) {
+      this.connection.renewIfLost();
+      throw error;
+    }
   }
 
   /** Another process may have switched to a build that this one has not seen yet. */
@@ -314,23 +318,10 @@ export class MongoReadStore extends ReadStore {
     const known = this.collections.get(placeKey(view, build));
     if (known !== undefined) return known;
     if (view.build !== undefined) throw notPrepared(view);
-    const collection = new ViewCollection(view, build, this.database);
+    const collection = new ViewCollection(view, build, this.connection);
     this.collections.set(collection.place, collection);
     return collection;
   }
-}
-
-/** No call waits for ever: not for a server, a connection, an answer, or the other members of the set. */
-function clientOf({ url, timeoutMs = TIMEOUT_MS }: MongoReadStoreOptions): MongoClient {
-  const selectionMs = Math.min(SELECTION_MS, timeoutMs);
-  return new MongoClient(url, {
-    appName: 'clawback',
-    serverSelectionTimeoutMS: selectionMs,
-    connectTimeoutMS: selectionMs,
-    waitQueueTimeoutMS: timeoutMs,
-    socketTimeoutMS: timeoutMs,
-    writeConcern: { w: 'majority', journal: true, wtimeoutMS: timeoutMs },
-  });
 }
 
 async function writeAll(

@@ -1,4 +1,4 @@
-import type { AnyBulkWriteOperation, Collection, Db, Filter, FindOptions, IndexDescription } from 'mongodb';
+import type { AnyBulkWriteOperation, Collection, Filter, FindOptions, IndexDescription } from 'mongodb';
 import { formatPosition, parsePosition, type Position } from '#libs/kernel';
 import type { Patch, Scalar, Stored, ViewSpec, Write } from '../read-store.js';
 import {
@@ -14,6 +14,7 @@ import {
   type FieldValue,
 } from '../view-rules.js';
 import { firstAfter } from '../text-range.js';
+import type { Collections } from './mongo-connection.js';
 
 /** A document at rest. */
 export interface ViewDocument {
@@ -55,18 +56,19 @@ export interface RangeQuery {
 
 /** The collection of one build of a view, and what to say to it. */
 export class ViewCollection {
-  readonly documents: Collection<ViewDocument>;
-
   /** The name of the collection. */
   readonly place: string;
 
   constructor(
     private readonly view: ViewSpec<never>,
     build: number,
-    database: Db,
+    private readonly database: Collections,
   ) {
     this.place = placeKey(view, build);
-    this.documents = database.collection(this.place);
+  }
+
+  get documents(): Collection<ViewDocument> {
+    return this.database.collection(this.place);
   }
 
   /** With the id at the end, a query in the order of the index needs no sort for its tie-breaker. */
