@@ -7,6 +7,7 @@ import { faultLog } from '../fault-log.js';
 import type { Stores } from '../stores.js';
 import { firstAfter } from '../system/lag.js';
 import { VIEWS, type ViewGroup } from './views.js';
+import { waitLog } from './wait-log.js';
 
 /** How long the event that stopped a view is looked for. */
 const LOOK_MS = 5_000;
@@ -18,12 +19,13 @@ export interface Keeping {
   readonly onState?: (state: ViewState) => void;
 }
 
-/** Keeps a group of views in this process, and logs what stops one. */
+/** Keeps a group of views in this process, and logs what stops one or holds it up. */
 export function keepViews(
   { events, readStore, viewStore, instance }: Stores,
   { name, views }: ViewGroup,
   { clock, logger, onState }: Keeping,
 ): ViewKeeper {
+  const logWaits = waitLog(logger);
   return new ViewKeeper({
     events: new NamedSubscriber(events, name),
     store: viewStore,
@@ -35,6 +37,7 @@ export function keepViews(
     onError: faultLog(logger),
     onState: (view) => {
       if (view.state === 'failed') void logStopped(view, events, logger);
+      logWaits(view);
       onState?.(view);
     },
   });
