@@ -32,6 +32,9 @@ export async function startTcpProxy(target: {
     from.on('error', () => undefined);
     if (hanging) from.pause();
   };
+  const end = (): void => {
+    for (const socket of sockets) socket.destroy();
+  };
   const server = createServer((client) => {
     const upstream = connect(target);
     forward(client, upstream);
@@ -52,11 +55,9 @@ export async function startTcpProxy(target: {
     reset() {
       for (const socket of sockets) socket.resetAndDestroy();
     },
-    end() {
-      for (const socket of sockets) socket.destroy();
-    },
+    end,
     async close() {
-      for (const socket of sockets) socket.destroy();
+      end();
       server.close();
       await once(server, 'close');
     },

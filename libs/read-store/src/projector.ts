@@ -59,7 +59,10 @@ export class Projector {
   /** @throws {Error} the same build of a view twice. */
   constructor(private readonly options: ProjectorOptions) {
     const { projections } = options;
-    if (new Set(projections.map(nameOf)).size < projections.length) {
+    if (
+      new Set(projections.map(({ name, build }) => nameOfBuild({ view: name, build }))).size <
+      projections.length
+    ) {
       throw new Error('the views of one projector need different names or builds');
     }
     this.views = projections.map((projection) => this.viewOf(projection));
@@ -94,9 +97,9 @@ export class Projector {
     const { signal } = this.stopping;
     signal.throwIfAborted();
     const view = this.viewOf(projection);
-    const isSame = ({ state }: ProjectedView) => nameOf(state) === nameOf(view.state);
+    const isSame = ({ state }: ProjectedView) => nameOfBuild(state) === nameOfBuild(view.state);
     if ([...this.views, ...this.joining].some(isSame)) {
-      throw new Error(`this projector has the view ${nameOf(view.state)} already`);
+      throw new Error(`this projector has the view ${nameOfBuild(view.state)} already`);
     }
     this.joining.add(view);
     try {
@@ -227,8 +230,9 @@ function wantedBy(
   return new Set([...also, ...wanted.flatMap((types = new Set()) => [...types])]);
 }
 
-const nameOf = (view: { readonly name: string; readonly build?: number | undefined } | ViewState): string =>
-  `${'view' in view ? view.view : view.name}/${view.build ?? 'active'}`;
+/** Tells one build of a view from the others, and from the one that is active whichever that is. */
+export const nameOfBuild = ({ view, build }: Pick<ViewState, 'view' | 'build'>): string =>
+  `${view}/${build ?? 'active'}`;
 
 /**
  * For other objects than the projector: asks the store until a view holds the event at this position.

@@ -1,4 +1,4 @@
-import { pause, START, type Position } from '#libs/kernel';
+import { isClawbackError, pause, START, type Position } from '#libs/kernel';
 
 export type Scalar = string | number;
 
@@ -191,3 +191,7 @@ export abstract class ReadStore {
 
   abstract close(): Promise<void>;
 }
+
+/** What a store whose views one process writes at a time throws to the others, as long as that one does. */
+export const isWriterWaiting = (error: unknown): boolean =>
+  isClawbackError(error) && error.code === 'writerWaiting';

@@ -1,7 +1,8 @@
 import { decideAndAppend, load, type EventStore, type RecordedEvent } from '#libs/event-store';
-import { idFrom, isClawbackError, pause, START, type Clock, type Position } from '#libs/kernel';
+import { idFrom, pause, START, type Clock, type Position } from '#libs/kernel';
 import {
   compareBuilds,
+  isWriterWaiting,
   Projector,
   type AnyProjection,
   type Comparison,
@@ -276,7 +277,7 @@ export class ViewKeeper {
         return;
       } catch (error) {
         if (isOver()) return;
-        if (!isStandingBy(error)) this.options.onError(error, what);
+        if (!isWriterWaiting(error)) this.options.onError(error, what);
         await pause(AGAIN_MS, signal);
       }
     }
@@ -286,9 +287,6 @@ export class ViewKeeper {
 /** Those that are complete: the one that is read, and the one beside it. */
 const settledBuildsOf = ({ active, standby }: ViewBuilds): readonly number[] =>
   standby === undefined ? [active] : [active, standby];
-
-/** Another process does the work. */
-const isStandingBy = (error: unknown): boolean => isClawbackError(error) && error.code === 'writerWaiting';
 
 const comparisonOf = ({ first, second, differing, examples }: Comparison): BuildComparison => ({
   built: second,

@@ -1,6 +1,5 @@
-import { isClawbackError } from '#libs/kernel';
 import type { JsonLogger } from '#libs/platform';
-import type { ViewState } from '#libs/read-store';
+import { isWriterWaiting, nameOfBuild, type ViewState } from '#libs/read-store';
 
 /** Logs once when a view begins to wait for a store, with why, and once when it goes on. */
 export function waitLog(logger: JsonLogger): (state: ViewState) => void {
@@ -8,8 +7,9 @@ export function waitLog(logger: JsonLogger): (state: ViewState) => void {
   return ({ view, build, position, state, error, cause }) => {
     // What has stopped for good is told elsewhere.
     if (state === 'failed') return;
-    const key = `${view}/${build ?? 'active'}`;
-    const waits = error !== undefined && !isTurn(cause);
+    const key = nameOfBuild({ view, build });
+    // One process writes a view, and the others wait for it all the time.
+    const waits = error !== undefined && !isWriterWaiting(cause);
     if (waits === waiting.has(key)) return;
     if (waits) {
       waiting.add(key);
@@ -20,6 +20,3 @@ export function waitLog(logger: JsonLogger): (state: ViewState) => void {
     }
   };
 }
-
-/** One process writes a view, and the others wait for it all the time. */
-const isTurn = (cause: unknown): boolean => isClawbackError(cause) && cause.code === 'writerWaiting';

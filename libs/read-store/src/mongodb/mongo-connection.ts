@@ -45,11 +45,6 @@ export class MongoConnection {
     return this.current.client.db(this.options.database).collection<Doc>(name, options);
   }
 
-  /** Forgets a collection and all that is in it. */
-  async drop(name: string): Promise<void> {
-    await this.current.client.db(this.options.database).dropCollection(name);
-  }
-
   /**
    * To be called when something was not answered: makes a new client where a look of this one takes longer than any can.
    * A look connects and asks, or waits for news; each part has its time.

@@ -143,7 +143,7 @@ export class MongoReadStore extends ReadStore {
       // Afresh: another process may have switched to this very build.
       checkDiscard(view, build, await this.activeBuilds.now(viewKey(view)));
       this.collections.delete(place);
-      await this.connection.drop(place);
+      await this.connection.collection(place).drop();
       await this.checkpoints.drop(place);
       // Last: as long as it is there, the build is known and can be discarded again.
       await this.shapes.deleteOne({ _id: place });
