@@ -58,14 +58,10 @@ export class Projector {
 
   /** @throws {Error} the same build of a view twice. */
   constructor(private readonly options: ProjectorOptions) {
-    const { projections } = options;
-    if (
-      new Set(projections.map(({ name, build }) => nameOfBuild({ view: name, build }))).size <
-      projections.length
-    ) {
+    this.views = options.projections.map((projection) => this.viewOf(projection));
+    if (new Set(this.views.map(({ state }) => nameOfBuild(state))).size < this.views.length) {
       throw new Error('the views of one projector need different names or builds');
     }
-    this.views = projections.map((projection) => this.viewOf(projection));
   }
 
   /**
