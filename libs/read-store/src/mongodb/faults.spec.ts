@@ -35,6 +35,11 @@ describe('faults of MongoDB', () => {
     ['a server that has begun anew in the middle of an answer', answer(43)],
     ['another write at the same time', answer(112)],
     ['an error of the server itself', answer(1)],
+    ['a server that has no room on its disk', answer(14031)],
+    ['a server that takes no writes for a while', answer(371)],
+    ['a quota of a hosted server', answer(8000)],
+    ['what has no code', new MongoServerError({ message: 'said by a server' })],
+    ['a code that nobody has named yet', answer(599)],
   ])('are unavailability: %s', async (_, error) => {
     await expect(failing(error)).rejects.toMatchObject({
       kind: 'unavailable',
@@ -46,6 +51,11 @@ describe('faults of MongoDB', () => {
   it.each<[string, Error]>([
     ['a wrong statement', answer(2)],
     ['a wrong password', answer(18)],
+    ['no right to do it', answer(13)],
+    ['an index that cannot be made', answer(85)],
+    ['a document that is too large', answer(10334)],
+    ['a key that is there', answer(11000)],
+    ['a refusal that is named by its place in the source', answer(40415)],
     ['a wrong statement in a bulk write', inBulk(answer(2))],
     ['a wrong call of the driver', new MongoInvalidArgumentError('no')],
     ['a mistake of ours', new TypeError('no')],

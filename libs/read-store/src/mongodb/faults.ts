@@ -36,13 +36,26 @@ const FAULT_NAMES: ReadonlySet<string> = new Set(['MongoWaitQueueTimeoutError', 
 const SOCKET_CODE = /^(E[A-Z\d]+|ERR_STREAM_\w+)$/;
 
 /**
- * What a server answers while it shuts down, has begun anew, changes its primary, cannot reach the others, or has met
- * something that it did not expect; by MongoDB's codes. A wrong statement is not among them: it would be tried again for
- * ever.
+ * What a server answers when the request itself is wrong, or whoever makes it may not: a value, a document, an index or a
+ * command that it does not take, a name or a password. To try that again would be for ever. By the codes that MongoDB
+ * names in its `error_codes.yml`.
  */
-const FAULT_CODES: ReadonlySet<number> = new Set([
-  1, 6, 7, 8, 24, 43, 46, 50, 64, 89, 91, 112, 133, 134, 175, 189, 202, 237, 262, 290, 384, 9001, 10058,
-  10107, 11600, 11601, 11602, 13388, 13435, 13436, 14031,
+const REFUSALS: ReadonlySet<number> = new Set(
+  Object.values({
+    value: [2, 4, 9, 12, 14, 15, 16, 17, 20, 22, 28, 30, 40, 52, 53, 54, 55, 56, 57, 66, 121, 241, 357, 378],
+    index: [26, 27, 34, 48, 61, 67, 68, 73, 85, 86, 171, 181, 197, 201, 349, 359],
+    command: [59, 72, 101, 115, 146, 165, 166, 167, 168, 182, 195, 235, 238, 257, 292, 322, 323, 324, 347],
+    right: [11, 13, 18, 31, 33, 214, 334],
+  }).flat(),
+);
+
+/**
+ * From here on a code is mostly a place in the server's source where it refuses what it is asked for. A few have names,
+ * and are about the server: it shuts down, has begun anew, is the primary no more, or has no room on its disk.
+ */
+const FIRST_PLACE = 10_000;
+const NAMED_FAULTS: ReadonlySet<number> = new Set([
+  10058, 10107, 11600, 11601, 11602, 13388, 13435, 13436, 14031,
 ]);
 
 const FAULT_LABELS = ['RetryableWriteError', 'RetryableError', 'SystemOverloadedError'] as const;
@@ -100,8 +113,12 @@ function isFault(error: unknown): error is Error {
   // What a socket says may be of another realm than ours.
   if (!types.isNativeError(error)) return false;
   if (!(error instanceof MongoServerError)) return FAULT_NAMES.has(error.name) || isOfSocket(error);
-  return FAULT_CODES.has(Number(error.code)) || FAULT_LABELS.some((label) => error.hasErrorLabel(label));
+  return isFaultCode(Number(error.code)) || FAULT_LABELS.some((label) => error.hasErrorLabel(label));
 }
+
+/** What nobody has named yet counts as a state of the server, which passes: a view that waits goes on by itself. */
+const isFaultCode = (code: number): boolean =>
+  code >= FIRST_PLACE ? NAMED_FAULTS.has(code) : !REFUSALS.has(code);
 
 /**
  * The driver (7.9) wraps what its sockets say, except when that comes while a request waits for its socket: one that is
