@@ -12,6 +12,9 @@ import {
 } from '../support/eventstoredb/server-under-test.js';
 import { mongoName, startMongo, type MongoUnderTest } from '../support/mongodb.js';
 import { Api, bodyOf, request, until, type EntryBody, type SubmittedBody } from '../support/server.js';
+import { WebhookReceiver } from '../support/webhook-receiver.js';
+
+const isCompletion = ({ type }: { readonly type: string }): boolean => type === 'remediation.completed';
 
 /** Only a hang gets there. */
 const PATIENCE_MS = 100_000;
@@ -22,6 +25,7 @@ describe(`one server, and a process beside it that keeps its views, on ${serverN
   let mongo: MongoUnderTest;
   let server: ServerProcess;
   let api: Api;
+  let receiver: WebhookReceiver;
 
   beforeAll(async () => {
     await buildProject();
@@ -32,13 +36,16 @@ describe(`one server, and a process beside it that keeps its views, on ${serverN
       CLAWBACK_EVENTSTORE_URL: events.url,
       CLAWBACK_MONGODB_URL: mongo.url,
       CLAWBACK_MONGODB_DATABASE: mongo.database,
+      CLAWBACK_WEBHOOK_NETWORKS: '127.0.0.0/8',
     });
+    receiver = await WebhookReceiver.start();
     const url = await server.ready;
     api = new Api(() => url, tokenFor(directory, 'one'), PATIENCE_MS);
   }, 300_000);
 
   afterAll(async () => {
     await server.terminate();
+    await receiver.stop();
     await mongo.dispose();
     await events.stop();
     await rm(directory, { recursive: true, force: true });
@@ -63,7 +70,8 @@ describe(`one server, and a process beside it that keeps its views, on ${serverN
       PATIENCE_MS,
     )) as EntryBody;
 
-  it('moves every copy and brings every copy back, though that process is killed in between', async () => {
+  it('moves every copy and brings every copy back, though that process is killed in between, and a webhook is told', async () => {
+    bodyOf(await api.post('/v1/webhooks', { url: receiver.url }), 201);
     const lines = [...sampleLines({ messages: 100, seed: 'one server' })];
     bodyOf(await api.import(lines.join('')), 200);
     const submitted = bodyOf(await api.post('/v1/remediations', request()), 202) as SubmittedBody;
@@ -78,5 +86,12 @@ describe(`one server, and a process beside it that keeps its views, on ${serverN
     expect(second.counts.succeeded).toBe(first.counts.succeeded);
     expect(await child()).not.toBe(killed);
     expect(server.errors).toContain('it ended by SIGKILL');
+
+    const told = await until(
+      () => Promise.resolve(receiver.taken.map(({ body }) => body).filter(isCompletion)),
+      ({ length }) => length === 2,
+      PATIENCE_MS,
+    );
+    expect(told.map(({ data }) => data.approvalId)).toEqual([submitted.approvalId, undone.approvalId]);
   }, 300_000);
 });

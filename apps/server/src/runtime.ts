@@ -121,7 +121,8 @@ export class Runtime {
             });
       this.dispatcher = new WebhookDispatcher({
         events: as('webhooks'),
-        views: viewStore,
+        views: readStore,
+        turns: viewStore,
         messages: messagesOf(this.live),
         sender: new HttpSender(targetsOf(config), config.webhooks.timeoutMs),
         keys: webhookKeys,

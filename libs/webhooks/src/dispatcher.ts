@@ -5,8 +5,10 @@ import { Courier, type CourierPorts } from './courier.js';
 import { webhooksView } from './webhooks.view.js';
 
 export interface DispatcherOptions extends CourierPorts {
-  /** Of several processes one writes a view at a time: that one dispatches. */
+  /** Where the webhooks are found. Whoever gives it has prepared their view there. */
   readonly views: ReadStore;
+  /** Of several processes one writes a view at a time: that one dispatches. */
+  readonly turns: ReadStore;
   /** How often a process asks for its turn, or makes sure that it still has it; default 2,000 ms. */
   readonly turnMs?: number;
   /** How long a shutdown waits for the attempts under way; default 2,000 ms. */
@@ -60,8 +62,8 @@ export class WebhookDispatcher {
   /** Another process may have it, or the store may be away: then this one waits. */
   private async hasTurn(): Promise<boolean> {
     try {
-      await this.options.views.prepare(dispatchTurn);
-      await this.options.views.commit(dispatchTurn, [], START);
+      await this.options.turns.prepare(dispatchTurn);
+      await this.options.turns.commit(dispatchTurn, [], START);
       return true;
     } catch (error) {
       if (isClawbackError(error) && (error.kind === 'unavailable' || error.code === 'writerFenced'))
