@@ -27,6 +27,9 @@ process.once('message', (order: PartOrder) => {
     });
 });
 
+// Without a parent nobody takes what it measures.
+process.once('disconnect', () => process.exit());
+
 async function perform({ bench: name, part, input }: PartOrder): Promise<Figures> {
   const bench = await loadBench(name);
   const work =

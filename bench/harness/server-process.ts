@@ -10,6 +10,9 @@ export type ServerOrder =
 
 export type ServerAnswer = { readonly url: string } | Memory | { readonly error: string };
 
+// Stopped before, or its parent was ended.
+process.once('disconnect', () => process.exit());
+
 let server: RunningServer | undefined;
 let endProfile: () => Promise<void> = () => Promise.resolve();
 
