@@ -14,6 +14,8 @@ import {
   type WorkQueueOptions,
   type WorkQueueState,
 } from '../../libs/event-store/src/eventstoredb/index.js';
+import { AllEvents } from '../../libs/event-store/src/eventstoredb/all-events.js';
+import { openConnection } from '../../libs/event-store/src/eventstoredb/connection.js';
 import { describeEventStoreContract } from '../contract/event-store.contract.js';
 import {
   realEventStoreUrl,
@@ -131,6 +133,86 @@ describe(`event store on ${serverName}`, () => {
       [1, 'ended'],
     ]);
     expect((states.at(-1)?.position ?? START) >= position).toBe(true);
+  });
+});
+
+describe(`event store on ${serverName} with a type of which there are many events`, () => {
+  const frequentTypes = new Set(['Often']);
+  let store: EventStoreDbEventStore;
+  let abort: AbortController;
+  let after: Position;
+
+  beforeEach(async () => {
+    store = new EventStoreDbEventStore({ connectionString: url, frequentTypes });
+    abort = new AbortController();
+    after = await store.head();
+  });
+
+  afterEach(async () => {
+    abort.abort();
+    await store.close();
+  });
+
+  const appended = async (...types: string[]): Promise<Position> => {
+    const events = types.map((type) => ({ ...newEvent(), type }));
+    return (await store.append(newStream(), 'noStream', events)).position;
+  };
+  const untilSeen = async (
+    subscription: AsyncIterator<Delivery>,
+    position: Position,
+  ): Promise<Delivery[]> => {
+    const deliveries: Delivery[] = [];
+    while ((deliveries.at(-1)?.position ?? START) < position) {
+      deliveries.push((await subscription.next()).value as Delivery);
+    }
+    return deliveries;
+  };
+  const typesIn = (deliveries: readonly Delivery[]): string[] =>
+    deliveries.flatMap(({ events }) => events.map(({ type }) => type));
+
+  it.each([
+    ['old', true],
+    ['new', false],
+  ])('does not send those that are %s to who subscribes to others', async (_when, areThere) => {
+    const others = store.subscribe({ after, signal: abort.signal, types: new Set(['Seldom']) });
+    if (!areThere) await untilCaughtUp(others);
+    await appended('Often', 'Often');
+    const seldom = await appended('Seldom');
+    await appended('Often');
+
+    const deliveries = await untilSeen(others, seldom);
+    expect(typesIn(deliveries)).toEqual(['Seldom']);
+    // Had they been sent, it would have come further.
+    expect(deliveries.at(-1)?.position).toBe(seldom);
+    const next = await appended('Seldom');
+    expect(typesIn(await untilSeen(others, next))).toEqual(['Seldom']);
+  });
+
+  it.each([
+    ['names them', new Set(['Often', 'Seldom'])],
+    ['names none', undefined],
+  ])('sends all to who %s, also beside such a subscriber', async (_who, types) => {
+    const others = store.subscribe({ after, signal: abort.signal, types: new Set(['Seldom']) });
+    const all = store.subscribe({ after, signal: abort.signal, ...(types === undefined ? {} : { types }) });
+    await untilCaughtUp(others);
+    await untilCaughtUp(all);
+    const last = await appended('Often', 'Seldom', 'Often', 'Seldom');
+    expect(typesIn(await untilSeen(all, last))).toEqual(['Often', 'Seldom', 'Often', 'Seldom']);
+    expect(typesIn(await untilSeen(others, last))).toEqual(['Seldom', 'Seldom']);
+  });
+
+  it('finds the last of the others behind many of them: a server that sends nothing then is not silent', async () => {
+    const connection = openConnection({ connectionString: url });
+    const log = new AllEvents(connection, frequentTypes);
+    const seldom = await appended('Seldom');
+    for (const count of [600, 3]) {
+      await appended(...Array<string>(count).fill('Often'));
+      expect(await log.lastPosition()).toBe(seldom);
+    }
+    const next = await appended('Seldom', 'Often');
+    const last = await log.lastPosition();
+    expect(last > seldom && last < next).toBe(true);
+    await connection.client.dispose();
   });
 });
 

@@ -6,6 +6,7 @@ import { type EventStore, type WorkQueue } from '#libs/event-store';
 import { SqliteEventStore } from '#libs/event-store/sqlite';
 import { rolesOf, type Config } from '#libs/platform';
 import { type ReadStore } from '#libs/read-store';
+import { copyEventTypes } from '#libs/remediation';
 import { SqliteReadStore } from '#libs/read-store/sqlite';
 import { type ConnectionListener } from './system/connections.js';
 
@@ -98,6 +99,7 @@ async function serverEvents(
   return {
     events: new EventStoreDbEventStore({
       ...connection,
+      frequentTypes: copyEventTypes,
       onState: (state) => {
         listener.onSubscription(state);
       },

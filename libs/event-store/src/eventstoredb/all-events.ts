@@ -1,13 +1,14 @@
 import {
   BACKWARDS,
   END,
+  eventTypeFilter,
   streamNameFilter,
   START as LOG_START,
   type ReadPosition,
 } from '@eventstore/db-client';
 import { START, type Position } from '#libs/kernel';
 import { type Connection } from './connection.js';
-import { isOurs, positionOf } from './encoding.js';
+import { isOurs, positionOf, type Arrived } from './encoding.js';
 import { NoAnswer } from './errors.js';
 import { BUFFERED, CatchUpCall, incomingRead, type Incoming } from './incoming.js';
 
@@ -19,27 +20,35 @@ const CHECKPOINT_INTERVAL = 8;
 const FIRST_LOOK = 4;
 const NEXT_LOOK = 500;
 
-/** The order of all our events, as the server gives it. Errors are the client's own. */
+/** The order of our events, as the server gives it: of all, or without those of some types. Errors are the client's own. */
 export class AllEvents {
-  /** Our last event up to `looked`, as far as known: what lies before need not be looked at again. */
+  /** The last event that counts up to `looked`, as far as known: what lies before need not be looked at again. */
   private last: Position = START;
   private looked: Position = START;
 
-  constructor(private readonly connection: Connection) {}
+  /** @param leftOut types of events that stay on the server. */
+  constructor(
+    private readonly connection: Connection,
+    private readonly leftOut: ReadonlySet<string> = new Set(),
+  ) {}
 
-  /** All our events after a position, past and live; may contain the server's tombstones. */
+  /** The events after a position, past and live; may contain the server's tombstones and what is in streams of its own. */
   open(after: Position): CatchUpCall {
+    const signsOfLife = {
+      checkpointInterval: CHECKPOINT_INTERVAL,
+      checkpointReached: () => {
+        call.touch();
+      },
+    };
+    const { leftOut } = this;
     const call: CatchUpCall = new CatchUpCall(
       this.connection.client.subscribeToAll(
         {
           fromPosition: after < 0n ? LOG_START : at(after),
-          filter: streamNameFilter({
-            regex: NO_SYSTEM_STREAMS,
-            checkpointInterval: CHECKPOINT_INTERVAL,
-            checkpointReached: () => {
-              call.touch();
-            },
-          }),
+          filter:
+            leftOut.size === 0
+              ? streamNameFilter({ regex: NO_SYSTEM_STREAMS, ...signsOfLife })
+              : eventTypeFilter({ regex: noneOf(leftOut), ...signsOfLife }),
         },
         BUFFERED,
       ),
@@ -47,15 +56,15 @@ export class AllEvents {
     return call;
   }
 
-  /** One of our events is known to be there. */
+  /** An event that counts is known to be there. */
   saw(position: Position): void {
     if (position > this.last) this.last = position;
     if (position > this.looked) this.looked = position;
   }
 
   /**
-   * The position of our last event, one that every subscriber is given; `START` without any. What the server itself has
-   * written behind it does not count: nobody could ever reach that.
+   * The position of the last event that every subscriber is given; `START` without any. What the server itself has written
+   * behind it does not count, nor what is left out: nobody could ever reach that.
    */
   async lastPosition(): Promise<Position> {
     let from: ReadPosition = END;
@@ -67,13 +76,17 @@ export class AllEvents {
         const position = positionOf(arrived);
         newest ??= position;
         if (position <= this.looked) return this.found(this.last, newest);
-        if (isOurs(arrived)) return this.found(position, newest);
+        if (this.counts(arrived)) return this.found(position, newest);
         lowest = position;
         count += 1;
       }
       if (count < maxCount || lowest === undefined) return this.found(this.last, newest ?? START);
       from = at(lowest);
     }
+  }
+
+  private counts(arrived: Arrived): boolean {
+    return isOurs(arrived) && !this.leftOut.has(arrived.event?.type ?? '');
   }
 
   private found(position: Position, newest: Position): Position {
@@ -87,6 +100,9 @@ export class AllEvents {
     return each(incomingRead(read), this.connection.deadlineMs);
   }
 }
+
+/** A pattern of the types that are ours and none of these. */
+const noneOf = (types: ReadonlySet<string>): string => `^(?!(?:${[...types].join('|')})$)[^$]`;
 
 const at = (position: Position): ReadPosition => ({ commit: position, prepare: position });
 

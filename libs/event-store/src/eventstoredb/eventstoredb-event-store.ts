@@ -44,6 +44,11 @@ export interface EventStoreDbOptions extends ConnectionOptions {
   readonly patienceMs?: number;
   /** Milliseconds of silence after which a subscription asks the server for its last event; default 10,000. */
   readonly silenceMs?: number;
+  /**
+   * Types of letters and digits, of which there are so many events that those who subscribe to other types are not even
+   * sent them. The rest comes twice to a process that has subscribers of both kinds. Default none.
+   */
+  readonly frequentTypes?: ReadonlySet<string>;
   /** Told of every change of a subscription. Must not throw. */
   readonly onState?: (state: SubscriptionState) => void;
 }
@@ -72,6 +77,9 @@ export class EventStoreDbEventStore extends EventStore {
   private readonly places: Places;
   private readonly patienceMs: number;
   private readonly tail: SharedTail;
+  /** Without the events of frequent types. */
+  private readonly tailOfTheRest: SharedTail;
+  private readonly frequentTypes: ReadonlySet<string>;
   private readonly onState: (state: SubscriptionState) => void;
   private readonly closing = new AbortController();
   private readonly appending = new Set<Promise<unknown>>();
@@ -85,7 +93,10 @@ export class EventStoreDbEventStore extends EventStore {
     this.log = new AllEvents(this.connection);
     this.places = new Places(options.appendsInFlight ?? DEFAULT_APPENDS_IN_FLIGHT);
     this.patienceMs = options.patienceMs ?? DEFAULT_PATIENCE_MS;
-    this.tail = new SharedTail(this.log, options.silenceMs ?? DEFAULT_SILENCE_MS);
+    const { silenceMs = DEFAULT_SILENCE_MS, frequentTypes = new Set() } = options;
+    this.frequentTypes = frequentTypes;
+    this.tail = new SharedTail(this.log, silenceMs);
+    this.tailOfTheRest = new SharedTail(new AllEvents(this.connection, frequentTypes), silenceMs);
     this.onState = options.onState ?? (() => undefined);
   }
 
@@ -145,7 +156,7 @@ export class EventStoreDbEventStore extends EventStore {
     const report = (state: Omit<SubscriptionState, 'subscription' | 'name'>) => {
       this.onState({ subscription, ...(name === undefined ? {} : { name }), ...state });
     };
-    yield* new Follower(this.tail, { ...options, signal }, report).deliveries();
+    yield* new Follower(this.tailFor(options), { ...options, signal }, report).deliveries();
     if (!options.signal.aborted) throw closedError();
   }
 
@@ -162,6 +173,11 @@ export class EventStoreDbEventStore extends EventStore {
     this.closing.abort();
     await Promise.all(this.appending);
     await within(DISPOSE_MS, this.connection.client.dispose()).catch(() => undefined);
+  }
+
+  private tailFor({ types }: SubscribeOptions): SharedTail {
+    const wantsFrequent = types === undefined || [...this.frequentTypes].some((type) => types.has(type));
+    return wantsFrequent ? this.tail : this.tailOfTheRest;
   }
 
   private async appendPatiently(
