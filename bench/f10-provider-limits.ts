@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { Executor } from '#libs/executor';
-import { START, SystemClock, type Position } from '#libs/kernel';
+import { START, SystemClock } from '#libs/kernel';
 import { SandboxTenant } from '#libs/mailbox/sandbox';
 import { loadConfig } from '#libs/platform';
 import { Projector, type AnyProjection } from '#libs/read-store';
@@ -84,7 +84,8 @@ const remediate = (mailboxes: number) => async (input: PartInput) => {
   const writer = batchWriter(events, 'softDelete', { approvalId, planId }, contextOf('plan'));
   for (const batch of batches) await writer.write(batch);
   await writer.drain();
-  let saved: Position = START;
+  // What others have done on a server is not this executor's.
+  let saved = await events.head();
   const executor = new Executor(
     {
       store: events,
@@ -120,6 +121,7 @@ const remediate = (mailboxes: number) => async (input: PartInput) => {
       for (const recorded of delivery.events) {
         const event = remediationCodecs.decode(recorded);
         if (event?.type !== 'RemediationCompleted' && event?.type !== 'RemediationFailed') continue;
+        if (event.data.approvalId !== approvalId) continue;
         succeeded = ofOutcome(event.data.tally, 'succeeded');
         stop.abort();
       }

@@ -34,7 +34,12 @@ async function bodies(emails: number): Promise<string[]> {
   return all;
 }
 
-async function measure(product: Product, requests: number, texts: readonly string[]) {
+async function measure(
+  product: Product,
+  requests: number,
+  texts: readonly string[],
+  beforeItStops: () => Promise<void> = () => Promise.resolve(),
+) {
   const send = (count: number): Promise<number[]> =>
     load({
       url: product.url,
@@ -50,6 +55,7 @@ async function measure(product: Product, requests: number, texts: readonly strin
   const seconds = await timed(async () => {
     times = await send(requests);
   });
+  await beforeItStops();
   await product.stop();
   return { perSecond: requests / seconds, p50: percentile(times, 50), p99: percentile(times, 99) };
 }
@@ -59,7 +65,9 @@ async function submissions({ target, directory, size }: PartInput) {
   const product = await Product.start(target, directory, { name: 'submissions-server' });
   const emails = Math.min(CATALOGUE, size * EMAILS);
   await product.import(Readable.from(mailLines(emails)));
-  return measure(product, size, await bodies(emails));
+  return measure(product, size, await bodies(emails), async () => {
+    if (target.eventStoreUrl !== undefined) await product.finished();
+  });
 }
 
 async function constant({ target, directory, size }: PartInput) {

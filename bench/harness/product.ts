@@ -3,8 +3,9 @@ import { request as send, Agent, type IncomingMessage } from 'node:http';
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { printableToken } from '#apps/server';
-import { pause } from '#libs/kernel';
+import { newId, pause } from '#libs/kernel';
 import type { ConfigOverrides } from '#libs/platform';
+import { ACTIVE_STATUSES } from '#libs/remediation';
 import type { Target } from './bench.js';
 import type { Memory } from './memory.js';
 import { firstMessage, launch } from './run-part.js';
@@ -28,7 +29,8 @@ export class Product {
   ) {}
 
   /**
-   * Limits are set high: what is measured is the work.
+   * Limits are set high: what is measured is the work. On a server, where the mail of earlier parts stays, it has a tenant
+   * of its own.
    * @param known the database of the views when it is there already; it stays.
    * @param constant a server with the route of a submission alone, that answers a constant.
    */
@@ -58,7 +60,7 @@ export class Product {
     const token = await printableToken(directory, {
       roles: ['admin'],
       subject: 'bench@ops.example',
-      tenant: TENANT,
+      tenant: eventStoreUrl === undefined ? TENANT : `bench-${newId()}`,
       ttlSeconds: 86_400,
     });
     const product = new Product('url' in answer ? answer.url : '', token, ask, async () => {
@@ -75,6 +77,17 @@ export class Product {
       const { views } = (await this.json('GET', '/health/ready')) as { views: { state: string }[] };
       if (views.every(({ state }) => state === 'live')) return;
       await pause(POLL_MS);
+    }
+  }
+
+  /** Until everything that was submitted has finished: what is left on a server, the next one there would do. */
+  async finished(): Promise<void> {
+    for (const status of ACTIVE_STATUSES) {
+      for (;;) {
+        const page = await this.json('GET', `/v1/remediations?status=${status}&limit=1`);
+        if ((page as { items: unknown[] }).items.length === 0) break;
+        await pause(POLL_MS);
+      }
     }
   }
 
