@@ -15,6 +15,7 @@ import {
   type SubmittedBody,
   type TestTenant,
 } from '../support/server.js';
+import { everyPageIsDear } from '../support/stores.js';
 
 const LEE = 'lee@fabrikam.example';
 const MAX = 'max@fabrikam.example';
@@ -95,6 +96,8 @@ describe('a remediation that is cancelled in the middle', () => {
   let server: TestServer;
   let tenant: TestTenant;
   let submitted: SubmittedBody;
+  /** Long enough to see in the log what is recorded meanwhile, and to cancel then. */
+  const SLOW_MS = everyPageIsDear ? 20_000 : 5000;
   /** Three batches, given out one after the other; the second one has a mailbox that takes its time. */
   beforeAll(async () => {
     server = await TestServer.start({ executor: { batchesAhead: 1, copyDeadlineMs: 30_000 } });
@@ -104,7 +107,7 @@ describe('a remediation that is cancelled in the middle', () => {
         emailRow({ message: index + 1, to: person(index + 1), direction: 'Inbound' }),
       ),
     );
-    await tenant.fault(person(700), { kind: 'slow', delayMs: 5000 });
+    await tenant.fault(person(700), { kind: 'slow', delayMs: SLOW_MS });
     submitted = await tenant.submit(softDelete);
     await until(
       () => tenant.log(submitted.approvalId, { mailbox: person(600) }),
