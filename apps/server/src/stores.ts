@@ -6,8 +6,8 @@ import { type EventStore, type WorkQueue } from '#libs/event-store';
 import { SqliteEventStore } from '#libs/event-store/sqlite';
 import { rolesOf, type Config } from '#libs/platform';
 import { type ReadStore } from '#libs/read-store';
-import { copyEventTypes } from '#libs/remediation';
 import { SqliteReadStore } from '#libs/read-store/sqlite';
+import { copyEventTypes } from '#libs/remediation';
 import { type ConnectionListener } from './system/connections.js';
 
 /** The stores of a process, by its configuration. */

@@ -176,8 +176,9 @@ export class EventStoreDbEventStore extends EventStore {
   }
 
   private tailFor({ types }: SubscribeOptions): SharedTail {
-    const wantsFrequent = types === undefined || [...this.frequentTypes].some((type) => types.has(type));
-    return wantsFrequent ? this.tail : this.tailOfTheRest;
+    const frequent = [...this.frequentTypes];
+    const wantsAll = frequent.length === 0 || types === undefined || frequent.some((type) => types.has(type));
+    return wantsAll ? this.tail : this.tailOfTheRest;
   }
 
   private async appendPatiently(
