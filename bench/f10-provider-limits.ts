@@ -84,8 +84,9 @@ const remediate = (mailboxes: number) => async (input: PartInput) => {
   const writer = batchWriter(events, 'softDelete', { approvalId, planId }, contextOf('plan'));
   for (const batch of batches) await writer.write(batch);
   await writer.drain();
+  const planned = await events.head();
   // What others have done on a server is not this executor's.
-  let saved = await events.head();
+  let saved = planned;
   const executor = new Executor(
     {
       store: events,
@@ -107,7 +108,6 @@ const remediate = (mailboxes: number) => async (input: PartInput) => {
   );
   await projector.start();
   // As in life the views hold the plan when it is submitted; else keeping them up would be measured with planning them.
-  const planned = await events.head();
   const timeoutMs = CATCH_UP_MS;
   await Promise.all(
     Object.values(VIEWS).map(({ name }) => projector.whenProjected(name, planned, { timeoutMs })),

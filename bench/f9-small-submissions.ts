@@ -34,12 +34,7 @@ async function bodies(emails: number): Promise<string[]> {
   return all;
 }
 
-async function measure(
-  product: Product,
-  requests: number,
-  texts: readonly string[],
-  beforeItStops: () => Promise<void> = () => Promise.resolve(),
-) {
+async function measure(product: Product, requests: number, texts: readonly string[]) {
   const send = (count: number): Promise<number[]> =>
     load({
       url: product.url,
@@ -55,8 +50,6 @@ async function measure(
   const seconds = await timed(async () => {
     times = await send(requests);
   });
-  await beforeItStops();
-  await product.stop();
   return { perSecond: requests / seconds, p50: percentile(times, 50), p99: percentile(times, 99) };
 }
 
@@ -65,14 +58,17 @@ async function submissions({ target, directory, size }: PartInput) {
   const product = await Product.start(target, directory, { name: 'submissions-server' });
   const emails = Math.min(CATALOGUE, size * EMAILS);
   await product.import(Readable.from(mailLines(emails)));
-  return measure(product, size, await bodies(emails), async () => {
-    if (target.eventStoreUrl !== undefined) await product.finished();
-  });
+  const measured = await measure(product, size, await bodies(emails));
+  if (target.eventStoreUrl !== undefined) await product.finished();
+  await product.stop();
+  return measured;
 }
 
 async function constant({ target, directory, size }: PartInput) {
   const product = await Product.start(target, directory, { name: 'constant-server', constant: true });
-  return measure(product, size, await bodies(Math.min(CATALOGUE, size * EMAILS)));
+  const measured = await measure(product, size, await bodies(Math.min(CATALOGUE, size * EMAILS)));
+  await product.stop();
+  return measured;
 }
 
 export const bench: Bench = {

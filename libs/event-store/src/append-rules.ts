@@ -39,13 +39,18 @@ export function toJson(field: string, value: unknown): string {
   return json;
 }
 
-/** As {@link toJson}; the events of an append mostly share one metadata object, whose text is made once. */
-export function metadataToJson(): (field: string, metadata: Metadata) => string {
-  const known = new Map<Metadata, string>();
+/**
+ * What a store writes of metadata, made of their text as {@link toJson} gives it; the events of an append mostly share one
+ * object, of which it is made once.
+ */
+export function metadataAs<Written>(
+  write: (json: string) => Written,
+): (field: string, metadata: Metadata) => Written {
+  const known = new Map<Metadata, Written>();
   return (field, metadata) => {
-    const json = known.get(metadata) ?? toJson(field, metadata);
-    known.set(metadata, json);
-    return json;
+    const written = known.get(metadata) ?? write(toJson(field, metadata));
+    known.set(metadata, written);
+    return written;
   };
 }
 

@@ -6,7 +6,7 @@ import {
   type RecordedEvent as ServerEvent,
 } from '@eventstore/db-client';
 import { ClawbackError, invalidInput } from '#libs/kernel';
-import { checkAppend, checkAppendSize, toJson } from '../append-rules.js';
+import { checkAppend, checkAppendSize, metadataAs, toJson } from '../append-rules.js';
 import { type ExpectedRevision, type Metadata, type NewEvent, type RecordedEvent } from '../event-store.js';
 
 /** An event as it comes from a read or a subscription. */
@@ -37,7 +37,8 @@ export function encodeAppend(
 ): EventData[] {
   checkName('stream', stream);
   checkAppend(expected, events);
-  const metadataBytes = metadataToBytes();
+  // Bytes the client takes as they are; of an object it makes text for every event, writes it in base64, and reads it again.
+  const metadataBytes = metadataAs((json): Uint8Array => new TextEncoder().encode(json));
   const encoded = events.map((event, index) => encodeEvent(event, `events[${index}]`, metadataBytes));
   checkAppendSize(encoded.reduce((sum, { bytes }) => sum + bytes, 0));
   return encoded.map(({ event }) => event);
@@ -50,7 +51,7 @@ export function encodeAppend(
 function encodeEvent(
   { id, type, data, metadata }: NewEvent,
   field: string,
-  metadataBytes: ReturnType<typeof metadataToBytes>,
+  metadataBytes: ReturnType<typeof metadataAs<Uint8Array>>,
 ): Encoded {
   if (!UUID.test(id)) throw invalid(`${field}.id`, 'must be a UUID in small letters');
   checkName(`${field}.type`, type);
@@ -62,19 +63,6 @@ function encodeEvent(
       ? binaryEvent({ id, type, metadata: about, data: new Uint8Array(Buffer.from(json)) })
       : jsonEvent({ id, type, metadata: about, data: data as never });
   return { event, bytes };
-}
-
-/**
- * The bytes of metadata, made once for all events that share an object. The client takes them as they are; of an object it
- * would make the text for every event, write it in base64, and read that again.
- */
-function metadataToBytes(): (field: string, metadata: Metadata) => Uint8Array {
-  const known = new Map<Metadata, Uint8Array>();
-  return (field, metadata) => {
-    const bytes = known.get(metadata) ?? new TextEncoder().encode(toJson(field, metadata));
-    known.set(metadata, bytes);
-    return bytes;
-  };
 }
 
 /** `$` begins the names of the server's own streams and types: what is called so reaches no reader of ours. */

@@ -1,6 +1,6 @@
 import { ClawbackError, invalidInput, isClawbackError, START, type Position } from '#libs/kernel';
 import { FileChanges, SqliteFile, type SqlRow } from '#libs/sqlite';
-import { checkAppend, checkAppendSize, checkCount, metadataToJson, toJson } from '../append-rules.js';
+import { checkAppend, checkAppendSize, checkCount, metadataAs, toJson } from '../append-rules.js';
 import { RecentAppends } from './recent-appends.js';
 import { StoredAppend, type AppendRow, type EncodedEvent } from './stored-append.js';
 import {
@@ -379,7 +379,7 @@ function encodeAppend(
 ): readonly EncodedEvent[] {
   checkText('stream', stream);
   checkAppend(expected, events);
-  const metadataJson = metadataToJson();
+  const metadataJson = metadataAs((json) => json);
   const encoded = events.map((event, index) => encodeEvent(event, `events[${index}]`, metadataJson));
   checkAppendSize(encoded.reduce((sum, event) => sum + sizeOf(event), 0));
   return encoded;
@@ -388,7 +388,7 @@ function encodeAppend(
 function encodeEvent(
   event: NewEvent,
   field: string,
-  metadataJson: ReturnType<typeof metadataToJson>,
+  metadataJson: ReturnType<typeof metadataAs<string>>,
 ): EncodedEvent {
   checkText(`${field}.id`, event.id);
   checkText(`${field}.type`, event.type);
