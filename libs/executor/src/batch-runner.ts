@@ -160,10 +160,10 @@ export class BatchRunner {
     if (deadlines.areOver) return Promise.resolve(undefined);
     const request = moveRequest(state, target, tenant);
     const lane = `${tenant}/${request.mailbox}`;
+    const beginsAtOnce = this.lanes.hasPlace(lane);
     // Its place in the lane ends as well: a gateway that does not heed the signal must not keep it.
-    return deadlines.within(
-      this.lanes.run(lane, () => deadlines.within(this.move(request, lane, deadlines.signal))),
-    );
+    const settled = this.lanes.run(lane, () => deadlines.within(this.move(request, lane, deadlines.signal)));
+    return beginsAtOnce ? settled : deadlines.within(settled);
   }
 
   /** @throws what is no word of the mailbox: a defect or a store fault, never an outcome. */
@@ -265,14 +265,19 @@ class CopyDeadlines {
 
   /** What the work answers; timedOut when the deadline comes first; undefined when the work is ended first. */
   within<T>(work: Promise<T>): Promise<T | CopyResult | undefined> {
-    return new Promise((resolve) => {
+    return new Promise((resolve, reject) => {
       if (this.over === undefined) this.open.add(resolve);
       else resolve(this.over.result);
-      const settle = (): void => {
-        this.open.delete(resolve);
-        resolve(work);
-      };
-      work.then(settle, settle);
+      work.then(
+        (result) => {
+          this.open.delete(resolve);
+          resolve(result);
+        },
+        (error: unknown) => {
+          this.open.delete(resolve);
+          reject(error as Error);
+        },
+      );
     });
   }
 

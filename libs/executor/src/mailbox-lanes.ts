@@ -26,6 +26,11 @@ export class MailboxLanes {
     private readonly clock: Clock,
   ) {}
 
+  /** Whether a task would begin at once. */
+  hasPlace(mailbox: string): boolean {
+    return (this.lanes.get(mailbox)?.running ?? 0) < this.perMailbox;
+  }
+
   /** Does the task when there is a place; not at all when the lane is closed, or is closed before there is one. */
   async run<T>(mailbox: string, task: () => Promise<T>): Promise<T | Closed> {
     const closed = this.closedNow(mailbox);

@@ -54,8 +54,8 @@ export class RemoteSandbox extends Sandbox {
     super();
   }
 
-  override async move(request: MoveRequest, signal: AbortSignal): Promise<MoveResult> {
-    return (await this.ask({ method: 'move', request }, signal)) as MoveResult;
+  override move(request: MoveRequest, signal: AbortSignal): Promise<MoveResult> {
+    return this.ask({ method: 'move', request }, signal) as Promise<MoveResult>;
   }
 
   override async deliver(copies: readonly SandboxCopy[], position: Position): Promise<void> {
