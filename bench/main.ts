@@ -1,5 +1,5 @@
 import { mkdtempSync, rmSync, mkdirSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import type { Bench, Figures, PartInput, Target } from './harness/bench.js';
@@ -9,7 +9,7 @@ import { describeMachine } from './harness/machine.js';
 import { summariseProfiles } from './harness/profile.js';
 import { keep, resultOf } from './harness/result.js';
 import { profileInto } from './harness/profiler.js';
-import { runPart } from './harness/run-part.js';
+import { endPart, runPart } from './harness/run-part.js';
 import { machineText, textTable } from './harness/tables.js';
 import { namedTargets, startStandIns } from './harness/targets.js';
 
@@ -53,11 +53,11 @@ async function runBench(
   name: BenchName,
   bench: Bench,
   target: Target,
-  { quick, ...options }: Options,
+  { quick, scratch, ...options }: Options & { readonly scratch: string },
 ): Promise<void> {
   const size = options.size ?? (quick ? bench.sizes.quick : bench.sizes.full);
   const times = options.runs ?? (quick ? 1 : bench.runs);
-  const directory = mkdtempSync(join(tmpdir(), `clawback-bench-${name}-`));
+  const directory = mkdtempSync(join(scratch, `${name}-`));
   try {
     const prepared = join(directory, 'prepared');
     mkdirSync(prepared);
@@ -132,6 +132,11 @@ async function main(): Promise<void> {
   };
   const scratch = mkdtempSync(join(tmpdir(), 'clawback-bench-'));
   const standIns = values['stand-ins'] ? await startStandIns(scratch) : undefined;
+  const leave = async () => {
+    await standIns?.stop();
+    rmSync(scratch, { recursive: true, force: true });
+  };
+  leavingAlsoWhenEnded(leave);
   try {
     if (values.profile) profileInto(scratch);
     const targets = [...(await namedTargets()), ...(standIns?.targets ?? [])].filter(
@@ -146,14 +151,25 @@ async function main(): Promise<void> {
         continue;
       }
       for (const target of targets.filter(({ store }) => bench.stores.includes(store))) {
-        await runBench(name, bench, target, options);
+        await runBench(name, bench, target, { ...options, scratch });
       }
     }
     if (options.keep && !options.quick) writeDocument();
     if (values.profile) say(summariseProfiles(scratch));
   } finally {
-    await standIns?.stop();
-    rmSync(scratch, { recursive: true, force: true });
+    await leave();
+  }
+}
+
+/** The files of a part can be many gigabytes. */
+function leavingAlsoWhenEnded(leave: () => Promise<void>): void {
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.once(signal, () => {
+      endPart();
+      void leave().finally(() => {
+        process.exit(128 + constants.signals[signal]);
+      });
+    });
   }
 }
 
