@@ -14,6 +14,8 @@ export interface SqliteOptions {
    * process loses nothing; only for data that can be derived again.
    */
   readonly durability: 'full' | 'normal';
+  /** MiB of its pages that are kept in memory; default 32. */
+  readonly cacheMiB?: number;
 }
 
 /** Few enough that the last rows of a commit, which go one by one, do not count. */
@@ -45,7 +47,7 @@ export class SqliteFile {
       // After journal_mode: the driver is built to fall back to NORMAL in WAL mode.
       this.db.exec(`PRAGMA synchronous = ${options.durability.toUpperCase()}`);
       this.db.exec(
-        'PRAGMA cache_size = -32768; PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = 4000; PRAGMA foreign_keys = ON',
+        `PRAGMA cache_size = ${String((options.cacheMiB ?? 32) * -1024)}; PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = 4000; PRAGMA foreign_keys = ON`,
       );
     } catch (error) {
       this.db.close();

@@ -26,6 +26,12 @@ import {
  */
 const MOVES_AT_ONCE = 256;
 
+/**
+ * Copies are moved in the order of the file, so that few pages are needed at a time; and SQLite goes through all that it
+ * keeps when it commits a page that was split, as some are in every commit here.
+ */
+const CACHE_MIB = 8;
+
 /** How often a checkpoint is written that nothing was placed up to. */
 const WRITE_EVERY_MS = 1000;
 
@@ -154,7 +160,7 @@ export class SandboxTenant extends Sandbox {
     super();
     this.clock = options.clock ?? new SystemClock();
     this.file = reportingStoreErrors(() => {
-      const file = new SqliteFile(path, { durability: 'full' });
+      const file = new SqliteFile(path, { durability: 'full', cacheMiB: CACHE_MIB });
       file.exec(SCHEMA);
       return file;
     });
