@@ -265,7 +265,7 @@ class CopyDeadlines {
 
   /** What the work answers; timedOut when the deadline comes first; undefined when the work is ended first. */
   within<T>(work: Promise<T>): Promise<T | CopyResult | undefined> {
-    return new Promise((resolve, reject) => {
+    return new Promise((resolve, reject: (error: Error) => void) => {
       if (this.over === undefined) this.open.add(resolve);
       else resolve(this.over.result);
       work.then(
