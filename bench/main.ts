@@ -132,10 +132,13 @@ async function main(): Promise<void> {
   };
   const scratch = mkdtempSync(join(tmpdir(), 'clawback-bench-'));
   const standIns = values['stand-ins'] ? await startStandIns(scratch) : undefined;
-  const leave = async () => {
-    await standIns?.stop();
-    rmSync(scratch, { recursive: true, force: true });
-  };
+  let leaving: Promise<void> | undefined;
+  // Once: a part that a signal has ended fails, and that brings us here as well.
+  const leave = () =>
+    (leaving ??= (async () => {
+      await standIns?.stop();
+      rmSync(scratch, { recursive: true, force: true });
+    })());
   leavingAlsoWhenEnded(leave);
   try {
     if (values.profile) profileInto(scratch);

@@ -1,4 +1,4 @@
-import { fork, type ChildProcess } from 'node:child_process';
+import { fork, type ChildProcess, type ForkOptions } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import type { Figures } from './bench.js';
@@ -7,11 +7,11 @@ import { profiledEnvironment } from './profiler.js';
 import type { PartAnswer, PartOrder } from './part-process.js';
 
 /** Starts a module of ours as a process, by the flags that the product runs with. */
-export const launch = (module: string, name: string, detached = false): ChildProcess =>
+export const launch = (module: string, name: string, options: ForkOptions = {}): ChildProcess =>
   fork(join(import.meta.dirname, module), [], {
     execArgv: NODE_FLAGS,
     env: profiledEnvironment(name),
-    detached,
+    ...options,
   });
 
 /** The part that runs. What it begins is of the same group of processes. */
@@ -35,7 +35,7 @@ export async function firstMessage(child: ChildProcess, what: string): Promise<u
 /** Runs one part of a bench in a process of its own. @throws {Error} with the part's own words. */
 export async function runPart(order: PartOrder): Promise<Figures> {
   const what = `${order.bench} ${order.part}`;
-  const child = launch('part-process.js', what.replace(' ', '-'), true);
+  const child = launch('part-process.js', what.replace(' ', '-'), { detached: true });
   running = child;
   const ended = once(child, 'exit').finally(() => (running = undefined));
   child.send(order);

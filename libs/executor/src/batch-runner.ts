@@ -163,6 +163,7 @@ export class BatchRunner {
     const beginsAtOnce = this.lanes.hasPlace(lane);
     // Its place in the lane ends as well: a gateway that does not heed the signal must not keep it.
     const settled = this.lanes.run(lane, () => deadlines.within(this.move(request, lane, deadlines.signal)));
+    // Who has to wait for a place is ended while waiting.
     return beginsAtOnce ? settled : deadlines.within(settled);
   }
 

@@ -37,7 +37,7 @@ export class MailboxLanes {
     if (closed !== undefined) return closed;
     const lane = this.lanes.get(mailbox) ?? { running: 0, waiting: [] };
     this.lanes.set(mailbox, lane);
-    if (lane.running >= this.perMailbox) {
+    if (!this.hasPlace(mailbox)) {
       // The one who leaves hands its place over, so that `running` stays right.
       const turnedAway = await new Promise<Closed | undefined>((resolve) => {
         lane.waiting.push(resolve);
